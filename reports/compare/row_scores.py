@@ -172,6 +172,9 @@ def _task(methods: Sequence[Sequence[tuple[Record, Answers]]]) -> TaskAnswers | 
         alike = all(same_for_all_draws(record) for record, _ in method)
         for record, content in method:
             cell = (record.template, *((EVERY, EVERY) if alike else (draw_of(record), record.seed)))
-            predicted[place].setdefault(cell, []).append(content.predictions)
+            known = predicted[place].setdefault(cell, [])
+            if alike and any(np.array_equal(content.predictions, other) for other in known):
+                continue  # the same run, recorded for another draw
+            known.append(content.predictions)
             right[place].setdefault(cell, []).append((content.predictions == content.labels).astype(np.float64))
     return TaskAnswers(first.labels if same else None, tuple(predicted), tuple(right))

@@ -51,6 +51,9 @@ def describe_bars(panel: Panel) -> str:
     known = panel.evidence
     if known is None:
         return f"No bars, because how sure the heights are is not known: {panel.no_evidence}."
+    if panel.relative_tasks and known.reference is None and panel.reference is not None:
+        base = panel.reference.label
+        return f"No bars, because {base} cannot be compared row by row: {known.missing.get(base, 'no predictions')}."
     relative = bool(panel.relative_tasks) and known.reference is not None
     if known.estimate.checkpoints_only:
         base = panel.reference.label if relative and panel.reference is not None else ""

@@ -144,27 +144,50 @@ def test_methods_without_shared_draws_are_independent_samples(tmp_path):
     assert not known.estimate.shared_runs
 
 
-def test_a_method_that_used_no_rows_stands_for_every_draw(tmp_path):
-    records = world(tmp_path, {"full": 0.8, "ia3": 0.7})
-    rest = [
+@pytest.mark.parametrize("metric", ["accuracy", "macro_f1"])
+@pytest.mark.parametrize("recorded", [1, 3])
+def test_a_method_that_used_no_rows_stands_for_every_draw(tmp_path, metric, recorded):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=ROWS).tolist()
+    prompted = generator.integers(2, size=ROWS).tolist()
+    made = []
+    for draw in range(3):
+        for label in ("full", "ia3"):
+            answers = np.where(generator.random(ROWS) < 0.8, labels, 1 - np.array(labels)).tolist()
+            made.append(answered(tmp_path, labels, answers, label=label, draw_seed=draw, scores__headline=metric))
+    free = {"label": "icl:k=0", "parameters__trainable": 0, "storage__checkpoint_bytes": 0, "scores__headline": metric}
+    made += [answered(tmp_path, labels, prompted, draw_seed=draw, **free) for draw in range(recorded)]
+    known = panel_of(Records(made, {one.key: str(tmp_path) for one in made})).evidence
+    assert known is not None
+    assert known.estimate.runs == (3,)
+    assert known.left_out == (0, 0, 0)
+    assert known.estimate.run is not None
+    assert known.estimate.run[known.labels.index("icl:k=0")] == pytest.approx([0, 0, 0], abs=1e-9)
+
+
+def test_methods_that_used_no_rows_differ_by_test_rows_alone(tmp_path):
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=ROWS).tolist()
+    made = [
         answered(
             tmp_path,
-            [0, 1] * (ROWS // 2),
-            [0] * ROWS,
-            label="icl:k=0",
-            task=task,
+            labels,
+            np.where(generator.random(ROWS) < level, labels, 1 - np.array(labels)).tolist(),
+            label=label,
             parameters__trainable=0,
             storage__checkpoint_bytes=0,
         )
-        for task in ("sst2", "trec")
+        for label, level in (("full", 0.9), ("icl:k=0", 0.5))
     ]
-    # The same rows need the same labels: those of the world are random, so the third method is on tasks of its own.
-    both = Records([*records, *rest], {**records.places, **{made.key: str(tmp_path) for made in rest}})
-    known = panel_of(both).evidence
+    records = Records(made, {one.key: str(tmp_path) for one in made})
+    known = panel_of(records).evidence
     assert known is not None
-    assert known.estimate.runs == (3, 3)
-    assert known.estimate.run is not None
-    assert known.estimate.run[-1, -1] == pytest.approx(0)
+    assert known.rows_alone
+    assert not known.estimate.checkpoints_only
+    (array,) = by_hand(records, known.labels)
+    gaps = 100 * (array[1, 0] - array[0, 0])
+    expected = gaps.std(ddof=1) / np.sqrt(ROWS)
+    assert known.pair("icl:k=0", "full").standard_error == pytest.approx(expected, rel=1e-6)
 
 
 def test_without_a_second_run_only_checkpoints_are_compared(tmp_path):

@@ -156,6 +156,15 @@ def test_a_plot_without_predictions_has_no_bars(tmp_path):
     assert certainty_table(panel, 0) is None
 
 
+def test_a_reference_without_predictions_has_no_bars_and_says_so(tmp_path):
+    records = world(tmp_path, CLEAR)
+    places = {made.key: str(tmp_path) for made in records if made.label != "full"}
+    panel = report_of(Records(records, places)).pages[0].panel
+    points, _ = points_of(panel, PARAMETERS)
+    assert all(point.low == point.high for point in points)
+    assert describe_bars(panel).startswith("No bars, because full")
+
+
 def test_methods_that_differ_in_their_draws_are_said_to_be_independent_samples(tmp_path):
     records = world(tmp_path, {"full": 0.8, "ia3": 0.6}, draws=(0, 1, 2, 3, 4, 5))
     apart = Records([r for r in records if (r.label == "ia3") == (r.draw_seed > 2)], records.places)
