@@ -27,7 +27,7 @@ class Records(list[Record]):
         """A pandas table: a row per record, in this order, with all fields except lists of row ids.
 
         Fields of groups and mappings are columns with dotted names: `scores.test.accuracy`, `flops.train`,
-        `recipe.learning_rate`. `score` is the headline metric, `task_bytes` what is stored for the task. The columns
-        have the dtype object, so that integers stay exact; `convert_dtypes()` gives others.
+        `recipe.learning_rate`. `score` is the headline metric, `task_bytes` what is stored for the task. Columns have
+        the nullable dtypes of pandas: integers stay exact, and a missing value is NA, never 0.
         """
-        return to_frame(self)
+        return to_frame(self).convert_dtypes()

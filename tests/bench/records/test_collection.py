@@ -39,6 +39,19 @@ def test_the_table_has_a_row_per_record_and_dotted_columns(folders):
     assert {"scores.test.accuracy", "flops.train", "score"} <= set(frame.columns)
 
 
+def test_columns_of_the_table_can_be_averaged_and_integers_stay_exact(tmp_path):
+    store = Store(tmp_path)
+    store.prepare()
+    large = 2**62 + 1
+    for seed, count in ((0, large), (1, None)):
+        store.write(record(seed=seed, recipe={}, settings={}, flops__train=count))
+    frame = load_records(tmp_path).to_frame()
+    assert frame["score"].mean() == pytest.approx(sum(one.score for one in load_records(tmp_path)) / 2)
+    assert large in frame["flops.train"].tolist()
+    assert frame["flops.train"].isna().sum() == 1
+    assert frame.groupby("label")["flops.train"].max().tolist() == [large]
+
+
 def test_no_records_make_an_empty_table():
     assert len(Records().to_frame()) == 0
 
