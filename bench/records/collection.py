@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LARGEST = 2**63 - 1
+"""Columns with larger integers stay objects."""
+
+
 class Records(list[Record]):
     """A list of records that knows where each was read from.
 
@@ -30,4 +34,14 @@ class Records(list[Record]):
         `recipe.learning_rate`. `score` is the headline metric, `task_bytes` what is stored for the task. Columns have
         the nullable dtypes of pandas: integers stay exact, and a missing value is NA, never 0.
         """
-        return to_frame(self).convert_dtypes()
+        table = to_frame(self)
+        return table.apply(_typed) if len(table) else table
+
+
+def _typed(column: pd.Series) -> pd.Series:
+    """A column of objects with the dtype of its values. `convert_dtypes` would round integers next to a missing one."""
+    kinds = {type(value) for value in column if value is not None and value == value}
+    for dtype, fit in (("boolean", {bool}), ("Int64", {int}), ("Float64", {int, float}), ("string", {str})):
+        if kinds and kinds <= fit and not (dtype == "Int64" and max(map(abs, column.dropna())) > LARGEST):
+            return column.astype(dtype)
+    return column
