@@ -40,8 +40,10 @@ class Records(list[Record]):
 
 def _typed(column: pd.Series) -> pd.Series:
     """A column of objects with the dtype of its values. `convert_dtypes` would round integers next to a missing one."""
+    from pandas.api.types import pandas_dtype
+
     kinds = {type(value) for value in column if value is not None and value == value}
     for dtype, fit in (("boolean", {bool}), ("Int64", {int}), ("Float64", {int, float}), ("string", {str})):
         if kinds and kinds <= fit and not (dtype == "Int64" and max(map(abs, column.dropna())) > LARGEST):
-            return column.astype(dtype)
+            return column.astype(pandas_dtype(dtype))
     return column
