@@ -48,7 +48,8 @@ class Evidence:
 
     `labels`: the methods compared, in the panel's order; `tasks`: the tasks that the means are over. `reference`: the
     index of the reference, None without. `costs`: what the Pareto front is of, per method. `missing`: other methods of
-    the panel -> why they are not compared. `left_out`: runs of each method that the others lack and that do not count.
+    the panel -> why they are not compared. `left_out`: runs of each method that the others lack and that do not count;
+    `unread`: those without stored predictions.
     `checkpoints`: McNemar's test of each method's checkpoint against the reference's, where there is one task and one
     run of each, else empty. `unit`: what an independent run is. `rows_alone`: no method used training rows, so that
     only test rows vary.
@@ -62,6 +63,7 @@ class Evidence:
     reference: int | None
     costs: tuple[float | None, ...]
     missing: Mapping[str, str]
+    unread: tuple[int, ...] = ()
     checkpoints: tuple[CheckpointTest | None, ...] = ()
     rows_alone: bool = False
 
@@ -182,6 +184,7 @@ def weigh(
         place,
         tuple(costs.get(label) for label in labels),
         gathered.missing,
+        tuple(gathered.unread[label] for label in labels),
         _checkpoints(known, place) if metric is accuracy and place is not None else (),
         all(draw == EVERY for task in known for method in task.right for _, draw, _ in method),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tunefront.bench.records.answers import Answers
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import draw_of, same_for_all_draws
 from tunefront.reports.compare.uncertainty.crossed import ENOUGH
@@ -17,7 +19,7 @@ from tunefront.reports.compare.uncertainty.metrics import METRICS, Metric, f1
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
-    from tunefront.bench.records.answers import AnswerFiles, Answers
+    from tunefront.bench.records.answers import AnswerFiles
     from tunefront.reports.compare.entries import Entry
 
 Values = NDArray[Any]
@@ -45,17 +47,20 @@ class TaskAnswers:
 
 @dataclass
 class Gathered:
-    """The methods and tasks of which answers are known, and for each missing method why it is missing."""
+    """The methods and tasks of which answers are known, and for each missing method why it is missing. `unread`: runs
+    of a method whose predictions are not stored, or do not give its score."""
 
     entries: list[Entry] = field(default_factory=list)
     tasks: dict[str, TaskAnswers] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
+    unread: Counter[str] = field(default_factory=Counter)
 
 
 def gather(entries: Sequence[Entry], tasks: Sequence[str], answers: AnswerFiles) -> Gathered:
     """The answers of all entries that have some on every task, to the same rows."""
     found = Gathered()
     read: dict[str, dict[str, list[tuple[Record, Answers]]]] = {}
+    rows: dict[str, Answers] = {}
     for entry in entries:
         by_task: dict[str, list[tuple[Record, Answers]]] = {}
         for task in tasks:
@@ -64,10 +69,11 @@ def gather(entries: Sequence[Entry], tasks: Sequence[str], answers: AnswerFiles)
                 found.missing[entry.label] = "no score on every task"
                 break
             known = [(record, _checked(record, answers.read(record.key))) for record in runs]
-            if any(content is None for _, content in known):
+            by_task[task] = [(record, _shared(content, rows, task)) for record, content in known if content is not None]
+            if not by_task[task]:
                 found.missing[entry.label] = "no predictions that fit its scores are stored"
                 break
-            by_task[task] = [(record, content) for record, content in known if content is not None]
+            found.unread[entry.label] += len(known) - len(by_task[task])
         else:
             read[entry.label] = by_task
             found.entries.append(entry)
@@ -77,6 +83,15 @@ def gather(entries: Sequence[Entry], tasks: Sequence[str], answers: AnswerFiles)
             return Gathered(missing={entry.label: "other test rows were scored" for entry in entries})
         found.tasks[task] = made
     return found
+
+
+def _shared(content: Answers, rows: dict[str, Answers], task: str) -> Answers:
+    """The same answers, with the ids and labels of the task's first record if they are equal: they are kept once."""
+    first = rows.setdefault(task, content)
+    ids = first.ids if np.array_equal(content.ids, first.ids) else content.ids
+    return Answers(
+        ids, first.labels if np.array_equal(content.labels, first.labels) else content.labels, content.predictions
+    )
 
 
 def metric_of(record: Record) -> Metric | None:

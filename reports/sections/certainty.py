@@ -382,7 +382,11 @@ def _left_out(known: Evidence) -> str:
         for label, why in known.missing.items():
             by_reason.setdefault(why, []).append(label)
         texts.append("Not compared: " + "; ".join(f"{_listed(ones)} ({why})" for why, ones in by_reason.items()) + ".")
-    if any(known.left_out):
-        listed = [f"{label} {amount}" for label, amount in zip(known.labels, known.left_out, strict=True) if amount]
-        texts.append(f"Runs that the other methods lack were not compared: {_listed(listed)}.")
+    for amounts, what in (
+        (known.left_out, "that the other methods lack"),
+        (known.unread, "without stored predictions"),
+    ):
+        if any(amounts):
+            listed = [f"{label} {amount}" for label, amount in zip(known.labels, amounts, strict=True) if amount]
+            texts.append(f"Runs {what} were not compared: {_listed(listed)}.")
     return " ".join(texts)

@@ -107,6 +107,17 @@ def test_predictions_that_do_not_give_the_score_are_not_used(tmp_path):
     (files / f"{first.key}.parquet").write_bytes((files / f"{other.key}.parquet").read_bytes())
     known = panel_of(records).evidence
     assert known is not None
+    assert dict(zip(known.labels, known.unread, strict=True)) == {"full": 0, "ia3": 1, "features": 0}
+    assert dict(zip(known.labels, known.left_out, strict=True)) == {"full": 1, "ia3": 0, "features": 1}
+
+
+def test_a_method_without_any_predictions_on_a_task_is_left_out(tmp_path):
+    records = world(tmp_path, METHODS)
+    for made in records:
+        if (made.label, made.task) == ("ia3", "trec"):
+            (tmp_path / "predictions" / f"{made.key}.parquet").unlink()
+    known = panel_of(records).evidence
+    assert known is not None
     assert set(known.labels) == {"full", "features"}
     assert "ia3" in known.missing
 
