@@ -1,18 +1,17 @@
 """Records of cells. Torch-free, so that reports can read them anywhere."""
 
-from tunefront.bench.records.collection import Records
+from tunefront.bench.records.collection import Records, Stored
 from tunefront.bench.records.io import (
     CorruptRecord,
     Loaded,
     OtherCell,
     OtherVersion,
     load,
-    load_plans,
-    load_records,
     parse_record,
     read_record,
     set_aside,
 )
+from tunefront.bench.records.merge import load_plans, load_records, merge_folders
 from tunefront.bench.records.ordinary import Unreadable
 from tunefront.bench.records.record import (
     DETERMINISTIC,
@@ -77,12 +76,14 @@ __all__ = [
     "Spread",
     "Status",
     "Storage",
+    "Stored",
     "Training",
     "Unreadable",
     "leaves",
     "load",
     "load_plans",
     "load_records",
+    "merge_folders",
     "parse_record",
     "read_record",
     "set_aside",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.bench.records.frame import to_frame
@@ -16,25 +17,46 @@ LARGEST = 2**63 - 1
 """Columns with larger integers stay objects."""
 
 
-class Records(list[Record]):
-    """A list of records that knows where each was read from.
+@dataclass(frozen=True)
+class Stored:
+    """A record and the results folder or URL that it was read from."""
 
-    `places`: key -> the results folder or URL of the record, where its predictions are too. A list that is made of this
-    one, such as `[record for record in records if ...]`, is an ordinary list without places.
+    folder: str
+    record: Record
+
+
+class Records(list[Record]):
+    """A list of records that knows where each was read from, one record per cell.
+
+    `places`: key -> the results folder or URL of the record, where its predictions are too. `others`: records of the
+    same cells in other folders, which this list leaves out. A list that is made of this one, such as
+    `[record for record in records if ...]`, is an ordinary list without places.
     """
 
-    def __init__(self, records: Iterable[Record] = (), places: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        records: Iterable[Record] = (),
+        places: Mapping[str, str] | None = None,
+        others: Iterable[Stored] = (),
+    ):
         super().__init__(records)
         self.places: dict[str, str] = dict(places or {})
+        self.others: tuple[Stored, ...] = tuple(others)
+
+    @property
+    def folders(self) -> list[str]:
+        """The results folders and URLs that hold any of the records, in the order in which they were given."""
+        return list(dict.fromkeys([*self.places.values(), *(other.folder for other in self.others)]))
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas table: a row per record, in this order, with all fields except lists of row ids.
 
         Fields of groups and mappings are columns with dotted names: `scores.test.accuracy`, `flops.train`,
-        `recipe.learning_rate`. `score` is the headline metric, `task_bytes` what is stored for the task. Columns have
-        the nullable dtypes of pandas: integers stay exact, and a missing value is NA, never 0.
+        `recipe.learning_rate`. `score` is the headline metric, `task_bytes` what is stored for the task. Records of
+        several folders also have the column `results`, the folder. Columns have the nullable dtypes of pandas: integers
+        stay exact, and a missing value is NA, never 0.
         """
-        table = to_frame(self)
+        table = to_frame(self, self.places if len(set(self.places.values())) > 1 else None)
         return table.apply(_typed) if len(table) else table
 
 

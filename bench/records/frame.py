@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from tunefront.bench.records.record import GROUPS, Record, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
@@ -34,8 +34,10 @@ def flatten(record: Record) -> dict[str, object]:
     return {str(name): value for name, value in row.items() if name not in (*LONG, *MAPPINGS)}
 
 
-def to_frame(records: Iterable[Record]) -> pd.DataFrame:
-    """A DataFrame with one row per record, in the given order. Its dtype is object, so integers stay exact."""
+def to_frame(records: Iterable[Record], places: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """A DataFrame with one row per record, in the given order. Its dtype is object, so integers stay exact. `places`,
+    key -> results folder, add the column `results`."""
     import pandas as pd
 
-    return pd.DataFrame([flatten(record) for record in records], dtype=object)
+    rows = [flatten(record) | ({} if places is None else {"results": places.get(record.key)}) for record in records]
+    return pd.DataFrame(rows, dtype=object)

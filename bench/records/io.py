@@ -14,7 +14,6 @@ from pydantic import ValidationError
 
 from tunefront.bench.errors import UserError, printable
 from tunefront.bench.files import local_folder, url_errors
-from tunefront.bench.records.collection import Records
 from tunefront.bench.records.ordinary import Unreadable, list_files, printable_path, read_regular
 from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
 
@@ -140,30 +139,9 @@ def _json(content: bytes, path: str) -> tuple[object, list[str]]:
         raise CorruptRecord(path, str(error) if content else "it is empty") from error
 
 
-def load_records(*folders: str | Path) -> Records:
-    """All records of one or several results folders or URLs, by key within each; none if there is no such folder.
-
-    `.to_frame()` gives them as a pandas table. Files that are incomplete, unreadable or written by another version of
-    tunefront are skipped and left unchanged; the log has a line per kind. Errors: UserError if a folder or URL cannot
-    be read, or if none is given.
-    """
-    if not folders:
-        raise UserError("no results folder is given; give the folder that `tunefront run --out` wrote.")
-    found, places = [], {}
-    for folder in folders:
-        records = _logged(load(folder, "records"))
-        places.update({record.key: str(folder) for record in records})
-        found += records
-    return Records(found, places)
-
-
-def load_plans(folder: str | Path) -> list[Record]:
-    """All planned records of a results folder, by the key of their cell; otherwise as `load_records`."""
-    return _logged(load(folder, "plans"))
-
-
 def load(folder: str | Path, kind: str = "records") -> Loaded:
-    """All `records` or `plans` of a results folder or URL, and the skipped files; errors as in `load_records`."""
+    """All `records` or `plans` of a results folder or URL, and the skipped files; none if there is no such folder.
+    UserError if it cannot be read."""
     local = local_folder(folder)
     if local is None:
         with url_errors(str(folder), "read"):
@@ -240,7 +218,8 @@ def _lines(unusable: Sequence[tuple[str, Exception]]) -> Iterator[str]:
         )
 
 
-def _logged(loaded: Loaded) -> list[Record]:
+def log_left_out(loaded: Loaded) -> list[Record]:
+    """The loaded records; the log has a line per kind of skipped file."""
     for line in loaded.left_out:
         log.warning("%s", line)
     return list(loaded.records)

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.files import local_folder, sweep, url_errors, writing
-from tunefront.bench.records import CorruptRecord, Record, load_records, parse_record, read_record, set_aside
+from tunefront.bench.records.io import CorruptRecord, load, log_left_out, parse_record, read_record, set_aside
 from tunefront.bench.records.ordinary import not_a_folder, read_ends
+from tunefront.bench.records.record import Record
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -88,7 +89,7 @@ class Store:
 
     def records(self) -> list[Record]:
         """All records, by key."""
-        return load_records(self.location)
+        return log_left_out(load(self.location))
 
     def write(self, record: Record, predictions: pd.DataFrame | None = None) -> None:
         """Writes the predictions, then the record; a file appears complete or not at all. Errors: DiskFull."""
