@@ -38,10 +38,11 @@ def write(
     Returns the paths of the files, the report first.
 
     Args: records, of any status; out, the folder; formats, a selection from FORMATS; where, which records to use:
-    `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings; reference,
-    the label with which scores are compared; plans, predicted records, compared with the records of the same key;
-    notes, additional warnings; places, key of a record -> results folder or URL with its predictions, from which the
-    report says how sure the differences are: those of `load_records` are known.
+    `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings, or
+    `results`, its folder; reference, the label with which scores are compared; plans, predicted records, compared with
+    the records of the same key; notes, additional warnings; places, key of a record -> results folder or URL with its
+    predictions, from which the report says how sure the differences are: those of `load_records` are known, and
+    `load_records("a", "b")` merges two folders, so that a cell in both counts once.
     Each file is written completely or not at all. UserError if the records cannot be compared, if no record is left,
     or if a format is unknown.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tunefront.bench.errors import UserError, UserErrors
-from tunefront.reports.compare.filters import fields_of
+from tunefront.reports.compare.filters import RESULTS, fields_of
+from tunefront.reports.names import make_visible
 from tunefront.reports.units import number, plural
 
 if TYPE_CHECKING:
@@ -31,28 +32,34 @@ TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 """Seconds are compared only if all of these fields are equal."""
 
 
-def check(records: Sequence[Record]) -> None:
+Places = Mapping[str, str]
+"""Key of a record -> the results folder or URL that it was read from."""
+
+
+def check(records: Sequence[Record], places: Places | None = None) -> None:
     """Raises UserErrors for all fields in which ok records must not differ, each with a filter that separates them.
 
     Settings may differ between backbones: these are never averaged or drawn in one plot. What is fitted to a task may
-    differ between tasks.
+    differ between tasks. If `places` are several folders, the messages name the folders of each value.
     """
+    places = _several(records, places)
     prompted = [record for record in records if record.template is not None]
-    messages = [_difference_message(records, name, "") for name in EVERYWHERE]
+    messages = [_difference_message(records, name, "", places) for name in EVERYWHERE]
     backbones = group_by(records, lambda record: record.backbone)
     for name in settings_of(records):
-        messages += _setting_messages(records, name)
+        messages += _setting_messages(records, name, places)
     for task, group in group_by(records, lambda record: record.task).items():
-        messages += [_difference_message(group, field, f" of task {task}") for field in PER_TASK]
+        messages += [_difference_message(group, field, f" of task {task}", places) for field in PER_TASK]
     for backbone, group in backbones.items():
-        messages += [_difference_message(group, field, f" of backbone {backbone}") for field in PER_BACKBONE]
+        messages += [_difference_message(group, field, f" of backbone {backbone}", places) for field in PER_BACKBONE]
     for (task, template), group in group_by(prompted, lambda record: (record.task, record.template)).items():
-        messages.append(_difference_message(group, "template_fingerprint", f" of template {template!r} of task {task}"))
+        where = f" of template {template!r} of task {task}"
+        messages.append(_difference_message(group, "template_fingerprint", where, places))
     for method, group in group_by(records, lambda record: record.method).items():
-        messages.append(_difference_message(group, "method_fingerprint", f" of method {method}"))
+        messages.append(_difference_message(group, "method_fingerprint", f" of method {method}", places))
     mistakes = [text for text in messages if text]
     if not mistakes:
-        mistakes = list(filter(None, [_duplicate_message(records)]))
+        mistakes = list(filter(None, [_duplicate_message(records, places)]))
     if mistakes:
         raise UserErrors(mistakes)
 
@@ -88,12 +95,20 @@ def cell_of(record: Record) -> tuple[object, ...]:
     return (record.method, record.label, *where, record.draw_seed, record.seed, recipe)
 
 
-def _setting_messages(records: Sequence[Record], setting: str) -> list[str | None]:
+def _several(records: Sequence[Record], places: Places | None) -> Places:
+    """The places if the records are from several folders: only then do they tell records apart."""
+    known = {} if places is None else {record.key: places[record.key] for record in records if record.key in places}
+    return known if len(set(known.values())) > 1 else {}
+
+
+def _setting_messages(records: Sequence[Record], setting: str, places: Places) -> list[str | None]:
     """What is wrong with a setting: for each group of records in which it must be equal."""
     scope = ("backbone", *FITTED.get(setting, ()))
     named = [name for name in scope if len({getattr(record, name) for record in records}) > 1]
     groups = group_by(_affected_by(records, setting), lambda record: tuple(getattr(record, name) for name in named))
-    return [_difference_message(group, setting, "".join(map(_where, named, key))) for key, group in groups.items()]
+    return [
+        _difference_message(group, setting, "".join(map(_where, named, key)), places) for key, group in groups.items()
+    ]
 
 
 def _where(name: str, value: object) -> str:
@@ -105,19 +120,20 @@ def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:
     return [record for record in records if record.template is not None] if setting in PROMPTED else records
 
 
-def _difference_message(records: Sequence[Record], field: str, where: str) -> str | None:
+def _difference_message(records: Sequence[Record], field: str, where: str, places: Places) -> str | None:
     by_value: dict[str, list[Record]] = {}
     for record in records:
         fields = fields_of(record)
         if field in fields or field not in SCOPED:
             by_value.setdefault(number(fields.get(field)), []).append(record)
-    return _message(field, by_value, where) if len(by_value) > 1 else None
+    return _message(field, by_value, where, places) if len(by_value) > 1 else None
 
 
-def _message(field: str, by_value: dict[str, list[Record]], where: str = "") -> str:
+def _message(field: str, by_value: dict[str, list[Record]], where: str, places: Places) -> str:
     """The field that differs, and a filter that keeps the most frequent value, or the newest of equally frequent ones.
 
-    A field of one task, backbone or method has other values elsewhere, so its filter excludes the other values.
+    A field of one task, backbone or method has other values elsewhere, so its filter excludes the other values. The
+    folders of each value follow it; if they separate the values, leaving some out is another way.
     """
     short = {value: value[:12] if field.endswith("_fingerprint") else value for value in by_value}
     newest = {
@@ -128,28 +144,64 @@ def _message(field: str, by_value: dict[str, list[Record]], where: str = "") -> 
     if where or field in SCOPED:
         conditions = [f"{field}!={short[value]}" for value in sorted(by_value) if value != newest_value]
     options = " ".join(f"--where {pair}" for pair in conditions)
-    listed = ", ".join(sorted(short.values()))
-    return f"cannot plot these records together: {field}{where} differs ({listed}). Filter with {options}."
+    folders = {value: _folders(records, places) for value, records in by_value.items()}
+    listed = ", ".join(sorted(short[value] + _in(folders[value]) for value in by_value))
+    return (
+        f"cannot plot these records together: {field}{where} differs ({listed}). Filter with {options}"
+        f"{_or_leave_out(folders, newest_value)}."
+    )
 
 
-def _duplicate_message(records: Sequence[Record]) -> str | None:
+MOST_FOLDERS = 3
+"""The most folders that a message names for a value; further ones are counted."""
+
+
+def _folders(records: Sequence[Record], places: Places) -> list[str]:
+    return list(dict.fromkeys(make_visible(places[record.key]) for record in records if record.key in places))
+
+
+def _in(folders: Sequence[str]) -> str:
+    """The folders of a value, in words; empty if there are none."""
+    more = f" and {len(folders) - MOST_FOLDERS} more" if len(folders) > MOST_FOLDERS else ""
+    return f" in {' and '.join(folders[:MOST_FOLDERS])}{more}" if folders else ""
+
+
+def _or_leave_out(folders: Mapping[str, Sequence[str]], kept: str) -> str:
+    """The advice to leave out the folders of other values, if none of these holds the kept value too."""
+    others = dict.fromkeys(name for value, names in folders.items() if value != kept for name in names)
+    if not others or len(others) > MOST_FOLDERS or set(others) & set(folders[kept]):
+        return ""
+    return f", or leave out {' and '.join(others)}"
+
+
+def _duplicate_message(records: Sequence[Record], places: Places) -> str | None:
     """The error for cells that were recorded twice, for example after an upgrade: they would count as further seeds."""
     duplicates = [group for group in group_by(records, cell_of).values() if len(group) > 1]
     if not duplicates:
         return None
-    names = [
-        *duplicates[0][0].versions,
-        *(f"{name}_fingerprint" for name in duplicates[0][0].fingerprints),
-        "threads",
-        "key",
-    ]
-    for name in names:
-        by_value = group_by(duplicates[0], lambda record, name=name: number(fields_of(record).get(name)))  # type: ignore[misc]
+    versions = [*duplicates[0][0].versions, *(f"{name}_fingerprint" for name in duplicates[0][0].fingerprints)]
+    for name in (*versions, "threads", RESULTS, "key"):
+        by_value = group_by(duplicates[0], lambda record, name=name: _value(record, name, places))  # type: ignore[misc]
         if len(by_value) > 1:
-            return (
-                f"{plural(len(duplicates), 'cell is', 'cells are')} recorded more than once; {_message(name, by_value)}"
+            # Prune keeps records that differ in a setting, such as threads, and looks at one folder at a time.
+            one_folder = name in versions and any(
+                len(set(_folders(group, places))) < len(group) for group in duplicates
             )
-    raise UserError(f"record {duplicates[0][0].key} is given more than once; give each record once.")
+            hint = " To delete the older record of each: tunefront prune RESULTS." if one_folder else ""
+            return (
+                f"{plural(len(duplicates), 'cell is', 'cells are')} recorded more than once; "
+                f"{_message(name, by_value, '', {} if name == RESULTS else places)}{hint}"
+            )
+    raise UserError(
+        f"record {duplicates[0][0].key} is given more than once; give each record once: load_records of several "
+        "folders does."
+    )
+
+
+def _value(record: Record, field: str, places: Places) -> str:
+    if field == RESULTS:
+        return make_visible(places.get(record.key, ""))
+    return number(fields_of(record).get(field))
 
 
 def group_by(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -6,15 +6,21 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import attrgetter
+from typing import TypeVar
 
 from tunefront.bench.errors import UserError, unknown
-from tunefront.bench.records import Record, leaves
+from tunefront.bench.records import Record, Records, Stored, leaves
 from tunefront.bench.records.frame import LONG, MAPPINGS
+from tunefront.bench.records.merge import identity, merge
+from tunefront.reports.names import make_visible
 from tunefront.reports.units import number
 
+R = TypeVar("R", bound=Sequence[Record])
 Where = Mapping[str, object] | Iterable[str] | None
 """`{"dtype": "float32"}`, or strings: `["dtype=float32", "task=a", "task=b"]`. A record is kept if every field has one
-of its values. `field!=value` (in a mapping: the field's name followed by `!`) excludes records."""
+of its values. `field!=value` (in a mapping: the field's name followed by `!`) excludes records. The field `results` is
+the folder of a record."""
+RESULTS = "results"
 
 
 _LEAVES = [name for name in leaves() if name not in (*MAPPINGS, *LONG)]
@@ -34,6 +40,45 @@ def fields_of(record: Record) -> dict[str, object]:
     return fields
 
 
+def in_folders(records: R, where: Where) -> tuple[R | Records, dict[str, list[object]]]:
+    """Applies the conditions on `results`, the folder of a record; returns the records and the other conditions.
+
+    A folder is named as it was given, by its path in another spelling, or by the last parts of its path. A cell that is
+    in several folders is found in each: of its records, the first in a wanted folder is used. UserError if the records
+    come from no folder, or if none matches.
+    """
+    wanted = parse(where)
+    conditions = {name: wanted.pop(name) for name in (RESULTS, f"{RESULTS}!") if name in wanted}
+    if not conditions:
+        return records, wanted
+    if not isinstance(records, Records) or not records.folders:
+        raise UserError("--where results=FOLDER selects by folder, and it is not known from which these records are.")
+    kept = [
+        folder
+        for folder in records.folders
+        if all(
+            any(_is_folder(folder, value) for value in values) != name.endswith("!")
+            for name, values in conditions.items()
+        )
+    ]
+    copies = [*(Stored(records.places[record.key], record) for record in records), *records.others]
+    chosen = merge(copy for copy in copies if copy.folder in kept)
+    if not chosen:
+        requested = " and ".join(f"{name}={' or '.join(map(str, values))}" for name, values in conditions.items())
+        raise UserError(f"no record has {requested}; these records are from {', '.join(map(repr, records.folders))}.")
+    return chosen, wanted
+
+
+def _is_folder(folder: str, requested: object) -> bool:
+    text = str(requested)
+    if not text.strip("/ "):
+        return False
+    if text == folder or make_visible(folder) == text or identity(text) == identity(folder):
+        return True
+    parts, end = folder.rstrip("/").split("/"), text.rstrip("/").split("/")
+    return parts[-len(end) :] == end
+
+
 def select(records: Sequence[Record], where: Where) -> list[Record]:
     """The records that match. UserError for an unknown field or if no record matches."""
     wanted = parse(where)
@@ -43,7 +88,7 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
     known = {name for _, fields in table for name in fields}
     for name in wanted:
         if name.removesuffix("!") not in known:
-            raise UserError(unknown("field", name.removesuffix("!"), known))
+            raise UserError(unknown("field", name.removesuffix("!"), known | {RESULTS}))
     kept = [
         record for record, fields in table if all(_has(record, name, fields, values) for name, values in wanted.items())
     ]

@@ -56,8 +56,9 @@ TIMES = (
 
 
 def records(report: Report) -> str:
-    """All records, including skipped and failed ones, with all fields except lists of row ids."""
-    return _to_csv(to_frame(report.records))
+    """All records, including skipped and failed ones, with all fields except lists of row ids. Records of
+    several folders also have the column `results`."""
+    return _to_csv(to_frame(report.records, report.folders or None))
 
 
 def summary(report: Report) -> str:

@@ -10,6 +10,8 @@ from tunefront.bench.errors import DiskFull, UserError, unknown
 from tunefront.bench.files import local_folder, writing
 from tunefront.bench.records import Records
 from tunefront.bench.records.answers import AnswerFiles
+from tunefront.bench.records.merge import find_overlap
+from tunefront.reports.compare.filters import in_folders
 from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
 
@@ -42,9 +44,12 @@ def write_report(
     folder = local_folder(out)
     if folder is None:
         raise UserError(f"{out} is not a local folder; give a local one, or use `tunefront report --out {out}`.")
-    if places is None and isinstance(records, Records):
-        places = records.places
-    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}))
+    if places is not None:
+        records = Records(records, places, getattr(records, "others", ()))
+    records, where = in_folders(records, where)
+    if isinstance(records, Records):
+        places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
+    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
     return [put(folder / name, content) for name, content in _contents(report, formats)]
 
 

@@ -11,6 +11,7 @@ from tunefront.reports.compare import checks, filters, measures, panels, recipe_
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.compare.superseded import without_mended
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
@@ -80,7 +81,7 @@ class Page:
 @dataclass(frozen=True)
 class Report:
     """The content of a report. `records` are those left by the filter, `overview` shows all panels at a glance,
-    `papers` are the differences from reproduced papers."""
+    `papers` are the differences from reproduced papers, `folders` the results folders by key if there are several."""
 
     title: str
     subtitle: str
@@ -93,6 +94,7 @@ class Report:
     absent: Table | None
     papers: tuple[Table, ...]
     records: tuple[Record, ...]
+    folders: Mapping[str, str]
 
 
 def compose(
@@ -102,11 +104,13 @@ def compose(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
     answers: AnswerFiles | None = None,
+    places: Mapping[str, str] | None = None,
 ) -> Report:
     """The report of these records. UserError if there are none or if they cannot be compared.
 
     `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
-    shown after the warnings; `answers` reads the records' predictions.
+    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key. Failed
+    and skipped records whose cell has a newer ok record are left out.
     """
     if not records:
         raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")
@@ -117,15 +121,17 @@ def compose(
             "there are only plans, no results to report on; create records with `tunefront run --out FOLDER` first."
         )
     records = sorted(filters.select(unify_names(make_printable(records)), where), key=lambda record: record.key)
+    records, mended = without_mended(records)
+    folders = _shown_folders(records, places)
     ok = [record for record in records if record.status == "ok"]
     rest = [record for record in records if record.status != "ok"]
-    checks.check(ok)
+    checks.check(ok, places)
     selection = recipe_choice.choose(ok)
     panel_list = panels.build(selection, reference, answers)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
-    pages = _pages(panel_list, names, backbones, reference, plans)
-    background = _background(selection, names, backbones) if ok else []
+    pages = _pages(panel_list, names, backbones, reference, plans, folders)
+    background = _background(selection, names, backbones, folders, mended) if ok else []
     lead = _lead(pages)
     if not ok:
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
@@ -144,7 +150,15 @@ def compose(
         not_run_table(rest, names, backbones) if rest else None,
         paper_tables(records, names),
         tuple(records),
+        folders,
     )
+
+
+def _shown_folders(records: Sequence[Record], places: Mapping[str, str] | None) -> dict[str, str]:
+    """Key of a record -> its folder as printed; empty unless the records are from several."""
+    known = {record.key: places[record.key] for record in records if places and record.key in places}
+    shown = {folder: make_visible(folder) for folder in set(known.values())}
+    return {key: shown[folder] for key, folder in known.items()} if len(shown) > 1 else {}
 
 
 def _lead(pages: Sequence[Page]) -> list[str]:
@@ -162,6 +176,7 @@ def _pages(
     backbones: Mapping[str, str],
     reference: str,
     plans: Sequence[Record],
+    folders: Mapping[str, str],
 ) -> list[Page]:
     pages: list[Page] = []
     for index, panel in enumerate(panels):
@@ -171,7 +186,7 @@ def _pages(
         on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
         for e, entry in enumerate(panel.entries):
             parts = tuple(
-                (anchor(index, e, t), provenance.record_table(entry.records[task], names, panel.records))
+                (anchor(index, e, t), provenance.record_table(entry.records[task], names, panel.records, folders))
                 for t, task in enumerate(panel.tasks)
                 if task in entry.records
             )
@@ -198,12 +213,21 @@ def _pages(
 
 
 def _background(
-    selection: recipe_choice.Selection, names: Mapping[str, str], backbones: Mapping[str, str]
+    selection: recipe_choice.Selection,
+    names: Mapping[str, str],
+    backbones: Mapping[str, str],
+    folders: Mapping[str, str],
+    mended: str,
 ) -> list[Table]:
     made = [provenance.choice_table(selection.choices, names, backbones)] if selection.choices else []
     kept = selection.records
     data = [provenance.task_table(kept, names), *filter(None, [provenance.input_table(kept, names)])]
-    return [*made, provenance.environment_table(kept), *data, *provenance.recipe_tables(kept, backbones)]
+    return [
+        *made,
+        provenance.environment_table(kept, folders, mended),
+        *data,
+        *provenance.recipe_tables(kept, backbones),
+    ]
 
 
 def _subtitle(panels: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:

@@ -26,9 +26,11 @@ MANY = 12
 """Most values of a field that are listed; the others are counted."""
 
 
-def environment_table(records: Sequence[Record]) -> Table:
-    """One row per fact, with its values in the records; several values are followed by their numbers of records."""
+def environment_table(records: Sequence[Record], folders: Mapping[str, str], note: str = "") -> Table:
+    """One row per fact, with its values in the records; several values are followed by their numbers of records.
+    `folders`: key -> results folder, empty for one folder."""
     shown: list[tuple[str, Callable[[Record], object]]] = [
+        ("results folder", lambda r: folders.get(r.key)),
         ("device", lambda r: r.environment.device_name or r.environment.device),
         ("processor", lambda r: r.environment.cpu_model),
         ("threads per cell", lambda r: r.environment.threads),
@@ -50,7 +52,7 @@ def environment_table(records: Sequence[Record]) -> Table:
     for package in sorted({name for record in records for name in record.versions}):
         rows.append((package, _values(records, lambda r, package=package: r.versions.get(package))))  # type: ignore[misc]
     columns = (Column("what", numeric=False), Column("value", numeric=False))
-    return Table("Machine, versions and settings", columns, _cells((n, v) for n, v in rows if v))
+    return Table("Machine, versions and settings", columns, _cells((n, v) for n, v in rows if v), note)
 
 
 def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
@@ -193,8 +195,11 @@ def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Ma
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
 
 
-def record_table(records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record]) -> Table:
-    """The records behind an entry's numbers and their files. `panel`: the records that determine the columns."""
+def record_table(
+    records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record], folders: Mapping[str, str]
+) -> Table:
+    """The records behind an entry's numbers and their files. `panel`: the records that determine the columns;
+    `folders`: key -> results folder, empty for one folder."""
     shown: list[tuple[Column, Callable[[Record], str]]] = [
         (Column("task", numeric=False), lambda r: names[r.task]),
         (Column("seed"), lambda r: str(r.seed)),
@@ -202,6 +207,8 @@ def record_table(records: Iterable[Record], names: Mapping[str, str], panel: Seq
         (Column("score", "× 100"), lambda r: units.points(r.score)),
         (Column("record", numeric=False), lambda r: f"records/{r.key}.json"),
     ]
+    if folders:
+        shown.insert(4, (Column("in", numeric=False), lambda r: _text(folders.get(r.key))))
     if any(record.collapse.collapsed for record in panel):
         shown.insert(4, (Column("collapsed", numeric=False), lambda r: r.collapse.reason or _no(r)))
     if any(order_of(record) is not None for record in panel):
