@@ -112,6 +112,10 @@ PlanFirst = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Results = Annotated[str, typer.Argument(help="A results folder or its fsspec URL.", metavar="RESULTS")]
+SeveralResults = Annotated[
+    list[str],
+    typer.Argument(help="A results folder or its fsspec URL; several make one report.", metavar="RESULTS"),
+]
 OwnMethods = Annotated[
     list[str] | None,
     typer.Option(
@@ -123,14 +127,19 @@ OwnMethods = Annotated[
 ReportOut = Annotated[
     str | None,
     typer.Option(
-        help="Folder or fsspec URL of the report; default: RESULTS/report, or tunefront-report if RESULTS is a URL.",
+        help="Folder or fsspec URL of the report; default: RESULTS/report, or tunefront-report in this folder if "
+        "RESULTS is a URL or several folders.",
         metavar="DIR",
     ),
 ]
 Formats = Annotated[str, typer.Option(help="Any of html,pdf,md,tex,csv.", metavar="F,F")]
 Where = Annotated[
     list[str] | None,
-    typer.Option(help="Only records with this value, such as dtype=float32. Repeatable.", metavar="FIELD=VALUE"),
+    typer.Option(
+        help="Only records with this value, such as dtype=float32 or results=FOLDER; FIELD!=VALUE: without it. "
+        "Repeatable.",
+        metavar="FIELD=VALUE",
+    ),
 ]
 What = Annotated[Listed, typer.Argument(help="What to list.", metavar="KIND")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

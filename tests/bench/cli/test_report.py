@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from tests.reports.factory import record
+from tests.reports.factory import failed, record
 from tunefront.bench.records.store import Store
 
 
@@ -81,3 +81,110 @@ def test_a_report_says_which_cells_lack_predictions(call: Any, results: Path) ->
     Store(results).write(record(label="full", recipe={}, settings={}, data__n_test=1), pd.DataFrame({"id": ["0"]}))
     result = call("report", str(results), "--format", "csv")
     assert "predictions for ia3 on sst2" in result.stderr.replace("\n", "")
+
+
+def stored(folder: Path, *records: Any) -> Path:
+    store = Store(folder)
+    store.prepare()
+    for each in records:
+        store.write(each, pd.DataFrame({"id": ["0"]}) if each.status == "ok" else None)
+    return folder
+
+
+def made(**changes: Any) -> Any:
+    return record(**{"recipe": {}, "settings": {}, "data__n_test": 1, **changes})
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def rows(folder: Path) -> int:
+    return len((folder / "report.csv").read_text(encoding="utf-8").splitlines()) - 1
+
+
+def test_several_folders_make_one_report_in_the_working_directory(call: Any, here: Path) -> None:
+    stored(here / "a", made(), made(seed=1))
+    stored(here / "b", made(seed=1), made(seed=2))
+    result = call("report", "a", "b", "a/", "--format", "csv")
+    assert result.exit_code == 0, result.output
+    assert "1 cell is in several folders" in result.stderr
+    assert "warning" not in result.stderr
+    assert rows(here / "tunefront-report") == 3
+    assert not (here / "a" / "report").exists()
+
+
+def test_a_folder_given_twice_is_one_folder(call: Any, here: Path) -> None:
+    stored(here / "a", made())
+    (here / "link").symlink_to("a")
+    assert call("report", "a", "link", "a/", "--format", "csv").exit_code == 0
+    assert rows(here / "a" / "report") == 1
+
+
+def test_different_scores_of_a_cell_are_a_warning(call: Any, here: Path) -> None:
+    stored(here / "a", made())
+    other = made().model_copy(update={"scores": made(scores__test={"accuracy": 0.1}).scores})
+    stored(here / "b", other)
+    result = call("report", "a", "b", "--format", "csv")
+    assert result.exit_code == 0
+    assert "different scores" in result.stderr
+    result = call("report", "a", "b", "--format", "csv", "--where", "results=b")
+    assert "several folders" not in result.stderr
+    assert "0.1" in (here / "tunefront-report" / "report.csv").read_text(encoding="utf-8")
+
+
+def test_what_cannot_be_compared_names_the_folders(call: Any, here: Path) -> None:
+    stored(here / "a", made())
+    stored(here / "b b", made(seed=1, environment__device="cuda"))
+    result = call("report", "a", "b b")
+    assert result.exit_code == 2
+    assert "(cpu in a, cuda in b b)" in result.stderr
+    assert not (here / "tunefront-report").exists()
+
+
+def test_a_folder_that_does_not_exist_is_a_mistake_and_an_empty_one_a_warning(call: Any, here: Path) -> None:
+    stored(here / "a", made())
+    (here / "empty").mkdir()
+    assert call("report", "a", "gone", "empty").exit_code == 2
+    result = call("report", "a", "empty", "--format", "csv")
+    assert result.exit_code == 0
+    assert "warning: empty has no records" in result.stderr
+    result = call("report", "empty", str(here / "empty" / "."))
+    assert result.exit_code == 2
+    assert result.stderr.count("has no records") == 1
+
+
+def test_a_folder_of_results_folders_names_them(call: Any, here: Path) -> None:
+    stored(here / "all" / "a", made())
+    result = call("report", "all")
+    assert result.exit_code == 2
+    assert "have records: a." in result.stderr
+
+
+def test_plans_of_all_folders_are_compared(call: Any, here: Path) -> None:
+    from tests.reports.factory import plan
+
+    stored(here / "a", made())
+    stored(here / "b", made(seed=1))
+    (here / "b" / "plans").mkdir()
+    predicted = plan(made(seed=1))
+    (here / "b" / "plans" / f"{predicted.key}.json").write_text(predicted.model_dump_json(), encoding="utf-8")
+    assert call("report", "a", "b", "--format", "md").exit_code == 0
+    assert "predict" in (here / "tunefront-report" / "report.md").read_text(encoding="utf-8").lower()
+
+
+def test_only_failures_in_all_folders_are_a_report(call: Any, here: Path) -> None:
+    stored(here / "a", failed(recipe={}, settings={}))
+    stored(here / "b", failed(seed=1, recipe={}, settings={}))
+    assert call("report", "a", "b", "--format", "md").exit_code == 0
+    assert "2 cells failed" in (here / "tunefront-report" / "report.md").read_text(encoding="utf-8")
+
+
+def test_a_folder_without_predictions_is_named(call: Any, here: Path) -> None:
+    stored(here / "a", made())
+    shutil.rmtree(stored(here / "b", made(seed=1)) / "predictions")
+    result = call("report", "a", "b", "--format", "csv")
+    assert result.exit_code == 0
+    assert "b/predictions has no complete predictions" in result.stderr
