@@ -40,17 +40,18 @@ def fields_of(record: Record) -> dict[str, object]:
     return fields
 
 
-def in_folders(records: R, where: Where) -> tuple[R | Records, dict[str, list[object]]]:
+def in_folders(records: R, where: Where) -> tuple[R | Records, Where]:
     """Applies the conditions on `results`, the folder of a record; returns the records and the other conditions.
 
     A folder is named as it was given, by its path in another spelling, or by the last parts of its path. A cell that is
     in several folders is found in each: of its records, the first in a wanted folder is used. UserError if the records
     come from no folder, or if none matches.
     """
+    where = where if where is None or isinstance(where, str | Mapping) else list(where)
     wanted = parse(where)
     conditions = {name: wanted.pop(name) for name in (RESULTS, f"{RESULTS}!") if name in wanted}
     if not conditions:
-        return records, wanted
+        return records, where
     if not isinstance(records, Records) or not records.folders:
         raise UserError("--where results=FOLDER selects by folder, and it is not known from which these records are.")
     kept = [
@@ -84,6 +85,8 @@ def select(records: Sequence[Record], where: Where) -> list[Record]:
     wanted = parse(where)
     if not wanted:
         return list(records)
+    if {RESULTS, f"{RESULTS}!"} & set(wanted):
+        raise UserError("results=FOLDER selects among the folders of one report; here, give only the folders you mean.")
     table = [(record, fields_of(record)) for record in records]
     known = {name for _, fields in table for name in fields}
     for name in wanted:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tunefront.bench.records import Environment, Parameters, Record, Scores, Sec
 from tunefront.bench.records.store import Store
 from tunefront.methods.registry import methods
 from tunefront.reports import names, units
+from tunefront.reports.compare import filters
 
 methods()  # all imported now: a pytester removes modules that are imported while it runs
 
@@ -177,6 +178,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
         where: Sequence[str] | None = None,
         plans: Sequence[Record] = (),
         notes: Sequence[str] = (),
+        places: Mapping[str, str] | None = None,
     ) -> list[Path]:
         if where == ["dtype=odd"]:
             raise UserError("no record has dtype=odd")
@@ -190,6 +192,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tunefront.reports", package)
     monkeypatch.setitem(sys.modules, "tunefront.reports.sections.summary", summary)
+    monkeypatch.setitem(sys.modules, "tunefront.reports.compare.filters", filters)
     monkeypatch.setitem(sys.modules, "tunefront.reports.names", names)
     monkeypatch.setitem(sys.modules, "tunefront.reports.units", units)
 
