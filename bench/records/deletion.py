@@ -1,0 +1,214 @@
+"""Deletes cells from a results folder or URL: the record of each first, then what belongs to it."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunefront.bench.errors import UserError
+from tunefront.bench.files import LEFT_SECONDS, url_errors
+from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
+from tunefront.bench.records.ordinary import Unreadable, printable_path
+from tunefront.bench.records.record import Record
+from tunefront.bench.records.store import Store
+
+ENDINGS = {"records": ".json", "predictions": ".parquet", "plans": ".json"}
+"""Subfolder of a results folder -> the ending of its files, whose names are keys."""
+_KEY = re.compile(r"[0-9a-f]{64}")
+Sizes = Mapping[tuple[str, str], int]
+"""(subfolder, key) -> bytes of the file."""
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """A record to delete. `plan`: whether its plan goes too, since its cell will not run again under this key."""
+
+    record: Record
+    plan: bool
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The subfolders with files of the record, in the order of deletion.
+
+        The record goes first. It alone says that a cell is done, so a crash between two files leaves predictions that
+        belong to no record: nothing reads them, a new run of the cell replaces them, and `leftovers` finds them. In the
+        other order it would leave a record that counts and whose predictions are gone.
+        The lock of a cell stays: it is empty, and removing it while another process opens it would let two processes
+        hold one cell.
+        """
+        return ("records", "predictions", "plans") if self.plan else ("records", "predictions")
+
+    def size(self, sizes: Sizes) -> int:
+        """Bytes of its files."""
+        return sum(sizes.get((part, self.record.key), 0) for part in self.parts)
+
+
+def file_sizes(store: Store) -> dict[tuple[str, str], int]:
+    """The sizes of all files that a store knows by their names. Errors: UserError if a URL cannot be read; OSError."""
+    sizes: dict[tuple[str, str], int] = {}
+    for part, ending in ENDINGS.items():
+        found = _local_sizes(store.folder / part) if store.folder is not None else _remote_sizes(store.location, part)
+        sizes |= {(part, name.removesuffix(ending)): size for name, size in found.items() if name.endswith(ending)}
+    return sizes
+
+
+def running(store: Store) -> list[str]:
+    """Keys of the cells that another process holds; of a URL none are known."""
+    if store.folder is None or not (store.folder / "locks").is_dir():
+        return []
+    keys = [path.stem for path in sorted((store.folder / "locks").glob("*.lock"))]
+    return [key for key in keys if not _is_free(store, key)]
+
+
+def check_deletable(store: Store) -> None:
+    """UserError if files of a local folder cannot be deleted, found without changing anything."""
+    if store.folder is None:
+        return
+    for part in ENDINGS:
+        folder = store.folder / part
+        if folder.is_dir() and not os.access(folder, os.W_OK | os.X_OK):
+            raise UserError(
+                f"nothing can be deleted from {printable_path(folder)}: you may not change this folder. Change its "
+                "permissions, or let its owner call prune."
+            )
+
+
+def delete(store: Store, deletion: Deletion) -> bool:
+    """Deletes a record and what belongs to it; False if the record is no longer the given one, or if another process
+    runs its cell. Only regular files and links are deleted. Errors: UserError for a URL; OSError."""
+    key = deletion.record.key
+    with _claim(store, key) as mine:
+        if not mine or _read(store, key) != deletion.record:
+            return False
+        for part in deletion.parts:
+            _remove(store, f"{part}/{key}{ENDINGS[part]}")
+    return True
+
+
+def leftovers(store: Store, sizes: Sizes) -> list[str]:
+    """Keys of predictions that belong to no record and are older than a day, in a local folder.
+
+    A cell writes its predictions before its record, so younger ones may belong to a cell that is just being written. A
+    record counts in any state: one that was set aside, or that another version wrote.
+    """
+    if store.folder is None:
+        return []
+    try:
+        recorded = {name.split(".")[0] for name in os.listdir(store.folder / "records")}
+    except FileNotFoundError:
+        return []
+    return [
+        key
+        for part, key in sizes
+        if part == "predictions"
+        and _KEY.fullmatch(key)
+        and key not in recorded
+        and _is_old(store.folder / "predictions" / f"{key}.parquet")
+    ]
+
+
+def delete_leftover(store: Store, key: str) -> bool:
+    """Deletes predictions that belong to no record; False if their cell has a record by now, or is running."""
+    if store.folder is None:
+        return False
+    with _claim(store, key) as mine:
+        if not mine or os.path.lexists(store.folder / "records" / f"{key}.json"):
+            return False
+        _remove(store, f"predictions/{key}.parquet")
+    return True
+
+
+def missing(store: Store, keys: Iterable[str]) -> list[str]:
+    """The keys without a record file."""
+    present = {key for part, key in file_sizes(store) if part == "records"}
+    return [key for key in keys if key not in present]
+
+
+def _claim(store: Store, key: str) -> AbstractContextManager[bool]:
+    """A claim of the cell; without a folder of locks, which every command that runs cells makes, there is nothing to
+    claim, and a claim would make that folder."""
+    if store.folder is None or not (store.folder / "locks").is_dir():
+        return nullcontext(True)
+    return store.claim(key)
+
+
+def _is_free(store: Store, key: str) -> bool:
+    with store.claim(key) as mine:
+        return mine
+
+
+def _is_old(path: Path) -> bool:
+    try:
+        return time.time() - path.lstat().st_mtime > LEFT_SECONDS
+    except OSError:
+        return False
+
+
+def _read(store: Store, key: str) -> Record | None:
+    """The record of a key as it is now; None if there is none, or an unusable one. Changes nothing."""
+    try:
+        if store.folder is not None:
+            return read_record(store.folder / "records" / f"{key}.json")
+        path = f"{store.location}/records/{key}.json"
+        with url_errors(path, "read"):
+            import fsspec
+
+            files, place = fsspec.core.url_to_fs(path)
+            try:
+                content = files.cat_file(place)
+            except FileNotFoundError:
+                return None
+        return parse_record(content, path)
+    except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError):
+        return None
+
+
+def _remove(store: Store, name: str) -> None:
+    if store.folder is not None:
+        path = store.folder / name
+        with suppress(FileNotFoundError):
+            if _is_file(path.lstat().st_mode):
+                path.unlink()
+        return
+    url = f"{store.location}/{name}"
+    with url_errors(url, "deleted"):
+        import fsspec
+
+        files, place = fsspec.core.url_to_fs(url)
+        with suppress(FileNotFoundError):
+            files.rm_file(place)
+
+
+def _local_sizes(folder: Path) -> dict[str, int]:
+    try:
+        with os.scandir(folder) as entries:
+            states = {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    return {name: state.st_size for name, state in sorted(states.items()) if _is_file(state.st_mode)}
+
+
+def _remote_sizes(location: str, part: str) -> dict[str, int]:
+    import fsspec
+
+    with url_errors(location, "read"):
+        files, place = fsspec.core.url_to_fs(location)
+        try:
+            entries = files.ls(f"{place.rstrip('/')}/{part}", detail=True)
+        except FileNotFoundError:
+            return {}
+    return {
+        str(entry["name"]).rsplit("/", 1)[-1]: int(entry.get("size") or 0)
+        for entry in entries
+        if entry.get("type") == "file"
+    }
+
+
+def _is_file(mode: int) -> bool:
+    return stat.S_ISREG(mode) or stat.S_ISLNK(mode)

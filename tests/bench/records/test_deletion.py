@@ -1,0 +1,189 @@
+"""Deleting cells from a results folder or URL: nothing but their own files, the record first."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from tests.reports.factory import record, sha
+from tunefront.bench.errors import UserError
+from tunefront.bench.records import Record, deletion, load_records
+from tunefront.bench.records.deletion import (
+    Deletion,
+    check_deletable,
+    delete,
+    delete_leftover,
+    file_sizes,
+    leftovers,
+    missing,
+    running,
+)
+from tunefront.bench.records.store import Store
+
+FRAME = pd.DataFrame({"id": ["a"], "label": [1], "prediction": [1]})
+
+
+def made(seed: int = 0, **changes: Any) -> Record:
+    return record(seed=seed, recipe={}, settings={}, data__n_test=1, **changes)
+
+
+@pytest.fixture(params=["folder", "url"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    """Two cells, one with a plan."""
+    location = str(tmp_path / "r") if request.param == "folder" else f"memory://deletion/{tmp_path.name}"
+    return filled(Store(location))
+
+
+@pytest.fixture
+def local(tmp_path: Path) -> Store:
+    return filled(Store(tmp_path / "r"))
+
+
+def filled(store: Store) -> Store:
+    store.prepare()
+    for seed in (0, 1):
+        store.write(made(seed), FRAME)
+    store._put(f"plans/{made(0).key}.json", b"{}")
+    return store
+
+
+def left(store: Store) -> set[tuple[str, str]]:
+    return set(file_sizes(store))
+
+
+def test_a_record_goes_with_its_predictions_and_the_others_stay(store: Store) -> None:
+    assert delete(store, Deletion(made(0), plan=False))
+    other, key = made(1).key, made(0).key
+    assert left(store) == {("records", other), ("predictions", other), ("plans", key)}
+
+
+def test_a_plan_goes_too_if_its_cell_will_not_run_again(store: Store) -> None:
+    assert delete(store, Deletion(made(0), plan=True))
+    assert ("plans", made(0).key) not in left(store)
+
+
+def test_the_size_of_a_deletion_is_that_of_its_files(store: Store) -> None:
+    sizes = file_sizes(store)
+    size = Deletion(made(0), plan=True).size(sizes)
+    assert delete(store, Deletion(made(0), plan=True))
+    assert sum(sizes.values()) - sum(file_sizes(store).values()) == size > 0
+
+
+def test_a_record_that_was_written_again_is_kept(store: Store) -> None:
+    store.write(made(0).model_copy(update={"attempts": ("first",)}), FRAME)
+    before = left(store)
+    assert not delete(store, Deletion(made(0), plan=True))
+    assert left(store) == before
+
+
+def test_a_record_that_is_gone_leaves_the_rest_untouched(store: Store) -> None:
+    unknown = Deletion(made(7), plan=True)
+    before = left(store)
+    assert not delete(store, unknown)
+    assert left(store) == before
+
+
+def test_a_crash_after_the_first_file_leaves_no_record(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    remove: Callable[..., None] = deletion._remove
+    calls = []
+
+    def crash(store: Store, name: str) -> None:
+        if calls:
+            raise KeyboardInterrupt
+        calls.append(name)
+        remove(store, name)
+
+    monkeypatch.setattr(deletion, "_remove", crash)
+    with pytest.raises(KeyboardInterrupt):
+        delete(local, Deletion(made(0), plan=True))
+    assert [one.key for one in load_records(local.location)] == [made(1).key]
+
+
+def test_a_cell_that_runs_is_found_and_kept(local: Store) -> None:
+    assert not running(local)
+    with Store(local.location).claim(made(0).key):
+        assert running(local) == [made(0).key]
+        assert not delete(local, Deletion(made(0), plan=False))
+        assert ("records", made(0).key) in left(local)
+    assert not running(local)
+
+
+def test_a_folder_without_locks_gets_none(local: Store) -> None:
+    assert local.folder is not None
+    local.folder.joinpath("locks").rmdir()
+    assert not running(local)
+    assert delete(local, Deletion(made(0), plan=False))
+    assert not local.folder.joinpath("locks").exists()
+
+
+def test_only_files_and_links_are_deleted(local: Store, tmp_path: Path) -> None:
+    assert local.folder is not None
+    kept = tmp_path / "elsewhere.parquet"
+    kept.write_bytes(b"PAR1")
+    predictions = local.folder / "predictions"
+    (predictions / f"{made(0).key}.parquet").unlink()
+    (predictions / f"{made(0).key}.parquet").symlink_to(kept)
+    (predictions / f"{made(1).key}.parquet").unlink()
+    (predictions / f"{made(1).key}.parquet").mkdir()
+    assert all(delete(local, Deletion(made(seed), plan=False)) for seed in (0, 1))
+    assert kept.exists()
+    assert [path.is_dir() for path in predictions.iterdir()] == [True]
+
+
+def test_a_folder_that_may_not_be_changed_is_found_first(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    check_deletable(local)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "predictions")
+    with pytest.raises(UserError, match="predictions"):
+        check_deletable(local)
+
+
+def age(path: Path, hours: float) -> None:
+    os.utime(path, (time.time() - 3600 * hours,) * 2)
+
+
+@pytest.fixture
+def orphans(local: Store) -> dict[str, Path]:
+    """Predictions of no record: old, young, with a record that was set aside, and a foreign file."""
+    assert local.folder is not None
+    names = {"old": sha("old"), "young": sha("young"), "aside": sha("aside"), "foreign": "mine"}
+    paths = {name: local.folder / "predictions" / f"{key}.parquet" for name, key in names.items()}
+    for name, path in paths.items():
+        path.write_bytes(b"PAR1")
+        age(path, 1 if name == "young" else 48)
+    (local.folder / "records" / f"{sha('aside')}.json.corrupt").write_bytes(b"")
+    return paths
+
+
+def test_old_predictions_of_no_record_are_left_over(local: Store, orphans: dict[str, Path]) -> None:
+    assert leftovers(local, file_sizes(local)) == [sha("old")]
+    assert delete_leftover(local, sha("old"))
+    assert [name for name, path in orphans.items() if not path.exists()] == ["old"]
+
+
+def test_predictions_whose_record_appears_are_kept(local: Store, orphans: dict[str, Path]) -> None:
+    assert local.folder is not None
+    (local.folder / "records" / f"{sha('old')}.json").write_bytes(b"{}")
+    assert not delete_leftover(local, sha("old"))
+    assert orphans["old"].exists()
+
+
+def test_at_a_url_nothing_is_left_over() -> None:
+    store = filled(Store("memory://deletion/leftovers"))
+    delete(store, Deletion(made(0), plan=False))
+    store._put(f"predictions/{sha('x')}.parquet", b"PAR1")
+    assert not leftovers(store, file_sizes(store))
+
+
+def test_missing_records_are_named(store: Store) -> None:
+    assert missing(store, [made(0).key, "gone"]) == ["gone"]
+
+
+def test_a_location_without_files_has_no_sizes(tmp_path: Path) -> None:
+    assert file_sizes(Store(tmp_path / "nothing")) == {}
+    assert file_sizes(Store("memory://deletion/nothing")) == {}
