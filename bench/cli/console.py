@@ -145,6 +145,23 @@ def wrap(text: str, width: int) -> str:
     return "\n".join(map(lines.fill, text.split("\n")))
 
 
+def can_ask(console: RichConsole) -> bool:
+    """Whether a question on `console` is seen and answered: both it and standard input are a terminal."""
+    try:
+        return console.is_terminal and sys.stdin is not None and sys.stdin.isatty()
+    except ValueError:  # closed
+        return False
+
+
+def ask(console: RichConsole, question: str) -> bool:
+    """Whether the answer to a question is yes; anything else, and the end of the input, is no."""
+    console.print(Text(f"{printable(question)} [y/N] "), end="", highlight=False, soft_wrap=True)
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):  # Ctrl-D
+        console.print()
+    return answer.strip().lower() in ("y", "yes")
+
+
 def announce(console: RichConsole, line: str) -> None:
     """Prints a line about a task: its name in bold, then the rest."""
     name, mark, rest = printable(line).partition(": ")

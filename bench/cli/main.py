@@ -16,6 +16,7 @@ from tunefront.bench.cli.init import init
 from tunefront.bench.cli.list import list_
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
+from tunefront.bench.cli.prune import prune
 from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
@@ -72,6 +73,7 @@ app.command()(plan)
 app.command()(init)
 app.command(name="list")(list_)
 app.command()(stale)
+app.command()(prune)
 app.command()(templates)
 app.command()(pretrain)
 app.command()(fetch)

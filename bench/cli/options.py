@@ -116,6 +116,27 @@ SeveralResults = Annotated[
     list[str],
     typer.Argument(help="A results folder or its fsspec URL; several make one report.", metavar="RESULTS"),
 ]
+PrunedResults = Annotated[
+    list[str],
+    typer.Argument(help="A results folder or its fsspec URL; of several, each is looked at alone.", metavar="RESULTS"),
+]
+Failed = Annotated[bool, typer.Option("--failed", help="Failed records; `tunefront run` would try them again.")]
+Superseded = Annotated[
+    bool,
+    typer.Option(
+        "--superseded",
+        help="Records whose cell has a newer result, for example since an upgrade; default: these and failed ones.",
+    ),
+]
+OtherData = Annotated[
+    bool,
+    typer.Option(
+        "--other-data",
+        help="Records whose cell has a newer result from other rows or other weights of the same name.",
+    ),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without a question.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only list what would be deleted.")]
 OwnMethods = Annotated[
     list[str] | None,
     typer.Option(
@@ -135,9 +156,13 @@ ReportOut = Annotated[
 Formats = Annotated[str, typer.Option(help="Any of html,pdf,md,tex,csv.", metavar="F,F")]
 Where = Annotated[
     list[str] | None,
+    typer.Option(help="Only records with this value, such as dtype=float32. Repeatable.", metavar="FIELD=VALUE"),
+]
+ReportWhere = Annotated[
+    list[str] | None,
     typer.Option(
-        help="Only records with this value, such as dtype=float32 or results=FOLDER; FIELD!=VALUE: without it. "
-        "Repeatable.",
+        help="Only records with this value, such as dtype=float32, or of one folder, results=FOLDER; FIELD!=VALUE: "
+        "without it. Repeatable.",
         metavar="FIELD=VALUE",
     ),
 ]

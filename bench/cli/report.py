@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ def report(
     results: options.SeveralResults,
     out: options.ReportOut = None,
     format: options.Formats = "html,pdf,csv",
-    where: options.Where = None,
+    where: options.ReportWhere = None,
     debug: options.Debug = False,
 ) -> None:
     """Draw a report from stored records.
@@ -147,7 +147,7 @@ def written_report(
     records: Sequence[Record],
     out: str,
     formats: list[str],
-    where: Mapping[str, object] | list[str] | None,
+    where: Mapping[str, object] | Iterable[str] | None,
     plans: Sequence[Record],
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,

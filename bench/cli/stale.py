@@ -16,10 +16,11 @@ def stale(
 ) -> None:
     """Report what changed since each record was made.
 
-    Compares method source, backbone files, task rows, settings and package versions. Deletes nothing, and neither runs
-    nor downloads anything that a record names: your own method is compared by the sha256 of its file, or by its class
-    if --method gives the file. A relative path in a record is looked up from the working directory, then from the three
-    folders above RESULTS. A file in none of them is reported as not found and does not make a record stale.
+    Compares method source, backbone files, task rows, settings and package versions. Deletes nothing (`tunefront prune`
+    does, once a stale record has a newer one), and neither runs nor downloads anything that a record names: your own
+    method is compared by the sha256 of its file, or by its class if --method gives the file. A relative path in a
+    record is looked up from the working directory, then from the three folders above RESULTS. A file in none of them
+    is reported as not found and does not make a record stale.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug, prints=True), warnings_on(errors):
@@ -35,7 +36,8 @@ def stale(
             Console().print(changes_table(changed))
             print_plain(
                 Console(),
-                f"{len(changed)} of {len(records)} records are stale; `tunefront run` makes new ones and keeps these.",
+                f"{len(changed)} of {len(records)} records are stale; `tunefront run` makes new ones and keeps these, "
+                "which `tunefront prune` then deletes.",
             )
         if lacking := count_missing(compared):
             print_plain(

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.records.merge import written_at
 from tunefront.reports.compare.checks import group_by
-from tunefront.reports.units import number
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -52,7 +51,8 @@ class Superseded:
 
 
 def find_superseded(records: Iterable[Record]) -> list[Superseded]:
-    """The records of any status for which a newer ok record of the same cell exists, each with the newest of these.
+    """The records of any status for which a newer ok record of the same cell exists, each with the newest of these: of
+    those from the same rows and weights, if there are any.
 
     The cell is everything that its author chose: method, backbone, task, shots, template, draw, seed, recipe and
     settings, threads and device among them. Names must be unified before. A record that does not say when it was
@@ -62,9 +62,13 @@ def find_superseded(records: Iterable[Record]) -> list[Superseded]:
     for group in group_by(records, chosen_fields).values():
         ok = sorted((record for record in group if record.status == "ok"), key=written_at)
         for record in group if ok else ():
-            newer = [other for other in ok if written_at(other) > written_at(record) and _same_rows(record, other)]
+            newer = [
+                Superseded(record, other)
+                for other in ok
+                if written_at(other) > written_at(record) and _same_rows(record, other)
+            ]
             if newer:
-                found.append(Superseded(record, newer[-1]))
+                found.append(max(newer, key=lambda entry: (not entry.is_other_data, written_at(entry.newer))))
     return found
 
 
@@ -86,7 +90,7 @@ def chosen_fields(record: Record) -> tuple[object, ...]:
     """What the author of a cell chose. Unlike the folder of published draws, it is known before a cell runs, so failed
     and skipped records have it too."""
     where = (record.backbone, record.task, record.shots, record.template, record.draw_seed, record.seed)
-    return (record.method, record.label, *where, _spelled(record.recipe), _spelled(record.settings))
+    return (record.method, record.label, *where, _sorted(record.recipe), _sorted(record.settings))
 
 
 def _same_rows(record: Record, newer: Record) -> bool:
@@ -94,8 +98,9 @@ def _same_rows(record: Record, newer: Record) -> bool:
     return record.status != "ok" or record.data.draw_source == newer.data.draw_source
 
 
-def _spelled(fields: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((name, number(value)) for name, value in fields.items()))
+def _sorted(fields: Mapping[str, object]) -> tuple[tuple[str, object], ...]:
+    """The values as they are: a rounded one could make two cells one, and a deletion follows from it."""
+    return tuple(sorted(fields.items(), key=lambda item: item[0]))
 
 
 def _pairs(then: Mapping[str, str], now: Mapping[str, str]) -> list[tuple[str, str | None, str | None]]:
