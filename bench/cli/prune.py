@@ -14,7 +14,7 @@ from tunefront.bench.execution import interruption
 from tunefront.bench.suites.lists import parse_values
 
 MOST_ROWS = 40
-"""The most rows of the table above the question."""
+"""The most rows of the list above the question."""
 
 
 def prune(
@@ -66,25 +66,23 @@ def prune(
 
 def _show(plans: Sequence[Pruning], most_rows: int | None) -> None:
     """Prints what would be deleted from each folder, and what is kept for which reason."""
-    from tunefront.bench.cli.prune_screen import candidates_table, size
+    from tunefront.bench.cli.prune_screen import list_candidates, size
 
     console = Console()
     for plan in plans:
         name = plan.store.location
-        if plan.candidates:
-            table, more = candidates_table(plan.candidates, most_rows)
-            console.print(table)
-            if more:
-                print_plain(console, f"{plural(more, 'more row')}; --dry-run lists all.")
+        for part in list_candidates(plan.candidates, most_rows):
+            console.print(part)
         if plan.amount:
             print_plain(console, f"{name}: {plan.amount}, {size(plan.bytes)}.")
         else:
             print_plain(console, f"{name}: nothing to delete in {plural(plan.total, 'record')}.")
         if plan.kept:
+            records = "1 older record" if plan.kept == 1 else f"{plan.kept} older records"
             print_plain(
                 console,
-                f"{plural(plan.kept, 'older record')} not counted: newer ones of the same names were made from other "
-                "rows or weights. Two files may have one name; if they are the same file, edited, add --other-data.",
+                f"Not listed: {records} of {name}; newer ones of these names were made from other rows or weights. "
+                "Two files may have one name; if it is one file that was edited, add --other-data.",
             )
 
 

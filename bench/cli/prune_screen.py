@@ -1,71 +1,103 @@
-"""The screen of `tunefront prune`: a table of what would be deleted, for 80 columns."""
+"""The screen of `tunefront prune`: what would be deleted, by reason, for 80 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from rich import box
+from rich.console import RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from tunefront.bench.cli.progress import plural
 from tunefront.bench.errors import without_long_words
 
 if TYPE_CHECKING:
     from tunefront.bench.cli.prune_choice import Candidate
     from tunefront.bench.records import Record
 
-MOST_RUNS = 4
+MOST_RUNS = 6
 """The most runs that a row names; further ones are counted."""
-LONGEST_REASON = 120
+LONGEST_REASON = 150
 
 
-def candidates_table(candidates: Sequence[Candidate], most_rows: int | None = None) -> tuple[Table, int]:
-    """A row per method, task and reason, with its runs and the day on which the last of them was written; and the
-    number of rows after `most_rows`, which are left out."""
-    from tunefront.reports.names import natural_key, short_names
+def list_candidates(candidates: Sequence[Candidate], most_rows: int | None = None) -> Iterator[RenderableType]:
+    """A heading per reason, and below it a row per method and task with its runs. After `most_rows` rows the rest is
+    counted."""
+    from tunefront.reports.names import natural_key
 
-    names = short_names(candidate.shown.task for candidate in candidates)
-    backbones = short_names(candidate.shown.backbone for candidate in candidates)
-    rows: dict[tuple[str, ...], list[Record]] = {}
+    place = _places([candidate.shown for candidate in candidates])
+    by_reason: dict[str, dict[tuple[str, str], list[Record]]] = {}
     for candidate in candidates:
-        record = candidate.shown
-        where = (names[record.task], *_if_several(backbones, record), *_choices(record))
-        rows.setdefault((record.label, ", ".join(where), _shortened(candidate.why)), []).append(record)
-    table = Table(box=box.SIMPLE, pad_edge=False)
-    for column, ratio in (("method", 3), ("on", 3), ("runs", 2), ("written", 1), ("why", 5)):
-        table.add_column(column, overflow="fold", ratio=ratio, min_width=10 if column == "written" else None)
-    ordered = sorted(rows.items(), key=lambda row: [natural_key(part) for part in (row[0][2], *row[0][:2])])
-    shown = ordered if most_rows is None else ordered[:most_rows]
-    for (label, where_run, reason), records in shown:
-        day = max((record.environment.created_at or "")[:10] for record in records)
-        cells = (label, where_run, _runs(records), day, reason)
-        table.add_row(*(Text(without_long_words(cell)) for cell in cells))
-    return table, len(ordered) - len(shown)
+        rows = by_reason.setdefault(_shortened(candidate.why), {})
+        rows.setdefault((candidate.shown.label, place(candidate.shown)), []).append(candidate.shown)
+    left = most_rows
+    hidden = 0
+    for reason, rows in sorted(by_reason.items(), key=lambda item: natural_key(item[0])):
+        ordered = sorted(rows.items(), key=lambda row: [natural_key(part) for part in row[0]])
+        shown = ordered if left is None else ordered[: max(left, 0)]
+        left = None if left is None else left - len(ordered)
+        hidden += len(ordered) - len(shown)
+        if shown:
+            records = [record for _, group in ordered for record in group]
+            yield Text(f"{plural(len(records), 'record')}{_written(records)}: {reason}", style="bold")
+            yield Padding(_table(shown), (0, 0, 1, 2))
+    if hidden:
+        yield Text(f"{plural(hidden, 'more row')}; --dry-run lists all.")
 
 
-def _if_several(backbones: dict[str, str], record: Record) -> tuple[str, ...]:
-    return (backbones[record.backbone],) if len(backbones) > 1 else ()
+def _table(rows: Sequence[tuple[tuple[str, str], list[Record]]]) -> Table:
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for (label, where), records in rows:
+        table.add_row(*(Text(without_long_words(cell)) for cell in (label, where, _runs(records))))
+    return table
 
 
-def _choices(record: Record) -> tuple[str, ...]:
-    """What tells apart the cells of a method on a task, if it is not the default."""
-    shots = () if record.shots is None else (f"shots {record.shots}",)
-    return (*shots, *(() if record.template is None else (record.template,)))
+def _places(records: Sequence[Record]) -> Callable[[Record], str]:
+    """What names the place of a record: its task, and backbone, shots and template if these differ."""
+    from tunefront.reports.names import describe_shots, short_names
+
+    names = short_names(record.task for record in records)
+    backbones = short_names(record.backbone for record in records)
+    several = {
+        name: len({getattr(record, name) for record in records}) > 1 for name in ("backbone", "shots", "template")
+    }
+
+    def place(record: Record) -> str:
+        parts = [names[record.task]]
+        parts += [backbones[record.backbone]] if several["backbone"] else []
+        parts += [describe_shots(record.shots)] if several["shots"] else []
+        parts += [record.template or "no template"] if several["template"] else []
+        return ", ".join(parts)
+
+    return place
 
 
 def _runs(records: Sequence[Record]) -> str:
-    """The seeds of the records, with the draws if they are not all 0.
+    """The draws and seeds of the records; only one of the two if the other is always 0.
 
     >>> from types import SimpleNamespace as R
     >>> _runs([R(draw_seed=0, seed=0), R(draw_seed=0, seed=1)]), _runs([R(draw_seed=2, seed=0)])
-    ('seed 0, 1', 'draw 2, seed 0')
+    ('seed 0, 1', 'draw 2')
+    >>> _runs([R(draw_seed=0, seed=1), R(draw_seed=2, seed=0)])
+    'draw 0, seed 1; draw 2, seed 0'
     """
     runs = sorted({(record.draw_seed, record.seed) for record in records})
     more = f" and {len(runs) - MOST_RUNS:,} more" if len(runs) > MOST_RUNS else ""
+    if not any(seed for _, seed in runs) and any(draw for draw, _ in runs):
+        return f"draw {', '.join(str(draw) for draw, _ in runs[:MOST_RUNS])}{more}"
     if any(draw for draw, _ in runs):
         return "; ".join(f"draw {draw}, seed {seed}" for draw, seed in runs[:MOST_RUNS]) + more
     return f"seed {', '.join(str(seed) for _, seed in runs[:MOST_RUNS])}{more}"
+
+
+def _written(records: Sequence[Record]) -> str:
+    """The days on which the records were written, in words; empty if none says so."""
+    days = sorted({(record.environment.created_at or "")[:10] for record in records} - {""})
+    return f", of {' to '.join(dict.fromkeys([days[0], days[-1]]))}" if days else ""
 
 
 def _shortened(reason: str) -> str:

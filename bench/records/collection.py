@@ -45,7 +45,7 @@ class Records(list[Record]):
 
     @property
     def folders(self) -> list[str]:
-        """The results folders and URLs that hold any of the records, in the order in which they were given."""
+        """The results folders and URLs that hold any of the records."""
         return list(dict.fromkeys([*self.places.values(), *(other.folder for other in self.others)]))
 
     def to_frame(self) -> pd.DataFrame:

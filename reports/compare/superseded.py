@@ -19,7 +19,7 @@ CHANGED = {
     "backbone": "the backbone's files",
     "task": "the task's rows",
     "sites": "the architecture's sites",
-    "harness": "the harness",
+    "harness": "the code of the harness",
     "template": "the template",
     "draw": "the drawn rows",
 }
