@@ -123,12 +123,15 @@ def records_of(results: str) -> list[Record]:
 
 
 MOST_LOOKED_AT, MOST_NAMED = 1000, 5
+PARTS = ("records", "predictions", "plans", "report")
 
 
 def _inside(folder: Path | None) -> str:
-    """The results folders in a folder that is none itself, in words; empty if there are none."""
+    """The results folders in or above a folder that is none itself, in words; empty if there are none."""
     if folder is None:
         return ""
+    if folder.name in PARTS and (folder.parent / "records").is_dir():
+        return " The folder above it has records."
     with os.scandir(folder) as entries:
         names = [entry.name for entry in itertools.islice(entries, MOST_LOOKED_AT)]
     inside = [name for name in sorted(names) if (folder / name / "records").is_dir()]

@@ -161,6 +161,7 @@ def test_a_folder_of_results_folders_names_them(call: Any, here: Path) -> None:
     result = call("report", "all")
     assert result.exit_code == 2
     assert "have records: a." in result.stderr
+    assert "The folder above it has records." in call("report", "all/a/records").stderr
 
 
 def test_plans_of_all_folders_are_compared(call: Any, here: Path) -> None:
@@ -188,3 +189,26 @@ def test_a_folder_without_predictions_is_named(call: Any, here: Path) -> None:
     result = call("report", "a", "b", "--format", "csv")
     assert result.exit_code == 0
     assert "b/predictions has no complete predictions" in result.stderr
+
+
+def test_two_folders_with_a_record_each_are_a_report(call: Any, here: Path) -> None:
+    stored(here / "a", made())
+    stored(here / "b", made(seed=1))
+    result = call("report", "a", "b", "--format", "html,md,csv")
+    assert result.exit_code == 0, result.output
+    assert rows(here / "tunefront-report") == 2
+
+
+def test_the_predictions_of_a_cell_are_read_from_the_folder_of_its_record(
+    call: Any, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tunefront.reports.formats import writing
+
+    known: list[dict[str, str]] = []
+    files = writing.AnswerFiles
+    monkeypatch.setattr(writing, "AnswerFiles", lambda places: known.append(dict(places)) or files(places))
+    stored(here / "a", made())
+    stored(here / "b", made(), made(seed=1))
+    shutil.rmtree(here / "a" / "predictions")
+    assert call("report", "a", "b", "--format", "csv").exit_code == 0
+    assert known == [{made().key: "b", made(seed=1).key: "b"}]
