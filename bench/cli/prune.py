@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, ask, can_ask, handle_errors, print_plain, warnings_on
 from tunefront.bench.cli.options import location
-from tunefront.bench.cli.progress import plural
 from tunefront.bench.cli.prune_choice import FAILED, OTHER_DATA, SUPERSEDED, Pruning, look
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution import interruption
@@ -66,6 +65,7 @@ def prune(
 
 def _show(plans: Sequence[Pruning], most_rows: int | None) -> None:
     """Prints what would be deleted from each folder, and what is kept for which reason."""
+    from tunefront.bench.cli.progress import plural
     from tunefront.bench.cli.prune_screen import list_candidates, size
 
     console = Console()
@@ -88,6 +88,7 @@ def _show(plans: Sequence[Pruning], most_rows: int | None) -> None:
 
 def _check(plans: Sequence[Pruning]) -> None:
     """UserError if a cell of one of the folders is running, or if a folder cannot be changed."""
+    from tunefront.bench.cli.progress import plural
     from tunefront.bench.records.deletion import check_deletable, running
 
     wrong = ErrorCollector()
@@ -124,6 +125,7 @@ def _answered_yes(errors: Console, plans: Sequence[Pruning]) -> bool:
 
 def _delete(plan: Pruning) -> None:
     """Deletes what is listed, and says how much of it. An interruption waits until the files of a cell are gone."""
+    from tunefront.bench.cli.progress import plural
     from tunefront.bench.cli.prune_screen import size
     from tunefront.bench.records.deletion import delete, delete_leftover, file_sizes, missing
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.bench.cli.progress import plural
 from tunefront.bench.cli.report import records_of
 from tunefront.bench.errors import ErrorCollector
 
@@ -45,6 +44,8 @@ class Pruning:
     @property
     def amount(self) -> str:
         """What would be deleted, in words."""
+        from tunefront.bench.cli.progress import plural
+
         n_records = len(self.candidates)
         them = "it" if n_records == 1 else "them"
         parts = [f"{n_records} of {plural(self.total, 'record')} and what belongs to {them}"] if n_records else []
