@@ -132,7 +132,7 @@ OtherData = Annotated[
     bool,
     typer.Option(
         "--other-data",
-        help="Records whose cell has a newer result from other rows or other weights of the same name.",
+        help="Records whose cell has a newer result from other rows, weights or method files of the same name.",
     ),
 ]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Delete without a question.")]

@@ -81,8 +81,8 @@ def _show(plans: Sequence[Pruning], most_rows: int | None) -> None:
             records = "1 older record" if plan.kept == 1 else f"{plan.kept} older records"
             print_plain(
                 console,
-                f"Not listed: {records} of {name}; newer ones of these names were made from other rows or weights. "
-                "Two files may have one name; if it is one file that was edited, add --other-data.",
+                f"Not listed: {records} of {name}; newer ones of these names were made from other rows, weights or "
+                "files of methods. Two files may have one name; if it is one file that was edited, add --other-data.",
             )
 
 

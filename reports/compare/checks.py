@@ -126,7 +126,9 @@ def _difference_message(records: Sequence[Record], field: str, where: str, place
         fields = fields_of(record)
         if field in fields or field not in SCOPED:
             by_value.setdefault(number(fields.get(field)), []).append(record)
-    return _message(field, by_value, where, places) if len(by_value) > 1 else None
+    if len(by_value) < 2:
+        return None
+    return _message(field, by_value, where, places) + _prune_hint(field, records, places)
 
 
 def _message(field: str, by_value: dict[str, list[Record]], where: str, places: Places) -> str:
@@ -196,6 +198,25 @@ def _duplicate_message(records: Sequence[Record], places: Places) -> str | None:
         f"record {duplicates[0][0].key} is given more than once; give each record once: load_records of several "
         "folders does."
     )
+
+
+PRUNED = {
+    "versions": "",
+    "method_fingerprint": "",
+    "template_fingerprint": "",
+    "task_fingerprint": "--other-data ",
+    "backbone_fingerprint": "--other-data ",
+}
+"""Field in which two records of a cell differ -> the option of `tunefront prune` that deletes the older one."""
+
+
+def _prune_hint(field: str, records: Sequence[Record], places: Places) -> str:
+    """The command that deletes older records of the same cells, if one folder has several records of a cell; empty for
+    other fields, and if the records of each cell are in different folders, which prune looks at one by one."""
+    groups = (group for group in group_by(records, cell_of).values() if len(group) > 1)
+    if field not in PRUNED or not any(len(_folders(group, places)) < len(group) for group in groups):
+        return ""
+    return f" To delete the older records of each cell: tunefront prune {PRUNED[field]}RESULTS."
 
 
 def _value(record: Record, field: str, places: Places) -> str:

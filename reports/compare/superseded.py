@@ -12,7 +12,7 @@ from tunefront.reports.compare.checks import group_by
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
 
-CONTENT = ("task", "backbone")
+CONTENT = ("task", "backbone", "draw")
 """Fingerprints of what only has a name in the record: two files may have one name."""
 CHANGED = {
     "method": "the method's source",
@@ -35,9 +35,12 @@ class Superseded:
 
     @property
     def is_other_data(self) -> bool:
-        """Whether the two were made from other rows or weights under one name."""
+        """Whether the two were made from other rows or weights under one name, or by methods from two files. A failed
+        record may lack a fingerprint."""
         then, now = self.record.fingerprints, self.newer.fingerprints
-        return any(name in then and name in now and then[name] != now[name] for name in CONTENT)
+        return self.record.method_file != self.newer.method_file or any(
+            name in then and name in now and then[name] != now[name] for name in CONTENT
+        )
 
     @property
     def changes(self) -> list[str]:

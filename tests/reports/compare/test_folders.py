@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,10 +126,28 @@ def test_a_cell_under_two_keys_names_the_folder_if_only_that_tells_them_apart() 
     assert "prune" not in str(error.value)
 
 
-def test_a_cell_twice_in_one_folder_after_an_upgrade_says_what_deletes_it() -> None:
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [
+        ({"versions": {"torch": "2.8.0", "transformers": "5.0.0"}}, "tunefront prune RESULTS"),
+        ({"fingerprints": {**record().fingerprints, "method": sha("older")}}, "tunefront prune RESULTS"),
+        ({"fingerprints": {**record().fingerprints, "task": sha("older")}}, "tunefront prune --other-data RESULTS"),
+    ],
+)
+def test_a_cell_twice_in_one_folder_says_what_deletes_the_older(changes: dict[str, Any], command: str) -> None:
+    records, known = places(a=record(), b=record(**changes))
     with pytest.raises(UserError) as error:
-        check([record(), record(versions={"torch": "2.8.0", "transformers": "5.0.0"})])
-    assert "tunefront prune" in str(error.value)
+        check(records)
+    assert command in str(error.value)
+    with pytest.raises(UserError) as error:
+        check(records, known)  # prune looks at one folder at a time
+    assert "prune" not in str(error.value)
+
+
+def test_records_of_other_cells_need_no_prune() -> None:
+    with pytest.raises(UserError) as error:
+        check([record(), record(seed=1, fingerprints={**record().fingerprints, "method": sha("older")})])
+    assert "prune" not in str(error.value)
 
 
 def test_control_characters_in_a_folder_do_not_reach_the_message() -> None:

@@ -13,6 +13,7 @@ from tunefront.reports.compare.superseded import find_superseded, without_mended
 from tunefront.reports.sections.document import compose
 
 EARLY, LATE = "2025-01-01T00:00:00+00:00", "2025-03-01T00:00:00+00:00"
+PRINTS = {**record().fingerprints, "draw": sha("draw"), "harness": sha("harness")}
 OLD = {"torch": "2.8.0", "transformers": "5.0.0"}
 
 
@@ -74,11 +75,31 @@ def test_a_failed_or_skipped_record_supersedes_nothing() -> None:
     assert not find_superseded([at(EARLY, record()), bad(LATE), bad(LATE, "skipped")])
 
 
-@pytest.mark.parametrize("name", ["task", "backbone"])
-def test_other_rows_or_weights_under_one_name_are_other_data(name: str) -> None:
-    other = record(fingerprints={**record().fingerprints, name: sha("other")})
-    (found,) = find_superseded([at(EARLY, other), at(LATE, record())])
-    assert found.is_other_data
+@pytest.mark.parametrize(
+    ("changes", "other"),
+    [
+        ({"fingerprints": {**PRINTS, "task": sha("other")}}, True),
+        ({"fingerprints": {**PRINTS, "backbone": sha("other")}}, True),
+        ({"fingerprints": {**PRINTS, "draw": sha("other")}}, True),
+        ({"method_file": "other/mine.py"}, True),
+        ({"fingerprints": {**PRINTS, "method": sha("other")}}, False),
+        ({"fingerprints": {**PRINTS, "harness": sha("other")}}, False),
+        ({"fingerprints": {}}, False),
+    ],
+)
+def test_other_rows_weights_or_files_under_one_name_are_other_data(changes: dict[str, Any], other: bool) -> None:
+    new = record(fingerprints=PRINTS, method_file="mine.py")
+    old = record(**{"fingerprints": PRINTS, "method_file": "mine.py", **changes}, versions=OLD)
+    (found,) = find_superseded([at(EARLY, old), at(LATE, new)])
+    assert found.is_other_data is other
+
+
+def test_a_newer_record_of_the_same_rows_is_named_before_a_newest_of_others() -> None:
+    times = [f"2025-0{month}-01T00:00:00+00:00" for month in (1, 2, 3)]
+    newest = record(fingerprints={**PRINTS, "task": sha("other")})
+    records = [at(times[0], record(versions=OLD)), at(times[1], record()), at(times[2], newest)]
+    found = find_superseded(records)
+    assert [(one.newer, one.is_other_data) for one in found] == [(records[1], False), (records[2], True)]
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped"])
