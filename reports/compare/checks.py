@@ -185,11 +185,8 @@ def _duplicate_message(records: Sequence[Record], places: Places) -> str | None:
     for name in (*versions, "threads", RESULTS, "key"):
         by_value = group_by(duplicates[0], lambda record, name=name: _value(record, name, places))  # type: ignore[misc]
         if len(by_value) > 1:
-            # Prune keeps records that differ in a setting, such as threads, and looks at one folder at a time.
-            one_folder = name in versions and any(
-                len(set(_folders(group, places))) < len(group) for group in duplicates
-            )
-            hint = " To delete the older record of each: tunefront prune RESULTS." if one_folder else ""
+            # Prune keeps records that differ in a setting, such as threads.
+            hint = _prune_hint("versions", records, places) if name in versions else ""
             return (
                 f"{plural(len(duplicates), 'cell is', 'cells are')} recorded more than once; "
                 f"{_message(name, by_value, '', {} if name == RESULTS else places)}{hint}"

@@ -50,7 +50,8 @@ class Superseded:
             f"{name} {old or 'absent'}, now {new or 'absent'}" for name, old, new in _pairs(then.versions, now.versions)
         ]
         files = [CHANGED.get(name, name) for name, _, _ in _pairs(then.fingerprints, now.fingerprints)]
-        return [*versions, *files]
+        origin = ["the file of the method"] if then.method_file != now.method_file else []
+        return [*versions, *files, *origin]
 
 
 def find_superseded(records: Iterable[Record]) -> list[Superseded]:
