@@ -78,7 +78,7 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
         yield "report.csv", csvs.records(report)
         yield "summary.csv", csvs.summary(report)
         if any(page.panel.evidence is not None for page in report.pages):
-            yield "methods.csv", csvs.methods(report)
+            yield "differences.csv", csvs.methods(report)
         if any(page.ledgers for page in report.pages):
             yield "ledgers.csv", csvs.ledgers(report)
 

@@ -206,7 +206,7 @@ def test_every_format_has_the_intervals(tmp_path):
     assert ends in (out / "report.html").read_text()
     assert ends in (out / "report.md").read_text().replace("\\", "")
     assert ends.replace("−", "$-$") in (out / "report.tex").read_text()
-    table = pd.read_csv(out / "methods.csv").set_index("label")
+    table = pd.read_csv(out / "differences.csv").set_index("label")
     assert table.loc["features", "against_reference_low"] == pytest.approx(found.low)
     assert table.loc["full", "about"] == "methods"
     assert bool(table.loc["features", "tied_with_best"]) is False
