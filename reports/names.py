@@ -99,6 +99,18 @@ def make_visible(text: str) -> str:
     return f"{text[:end]}… [{digest}] …{text[-end:]}"
 
 
+def elide(text: str, most: int) -> str:
+    """The text with its middle left out if it has more than `most` characters.
+
+    >>> elide("customers_2024_final.csv", 16), elide("subj", 16)
+    ('customer…nal.csv', 'subj')
+    """
+    if len(text) <= most:
+        return text
+    end = (most - 1) // 2
+    return f"{text[: most - 1 - end]}…{text[len(text) - end :]}"
+
+
 def _escape_character(character: str) -> str:
     return character.encode("unicode_escape").decode("ascii")
 

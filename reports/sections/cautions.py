@@ -29,6 +29,27 @@ def list_warnings(
 ) -> list[str]:
     """The warnings: those of panels first, then of all `ok` records (chosen or not) and of skipped and failed ones
     (`rest`). `titles` belong to the panels, `names` are the tasks' short names."""
+    texts = comparison_warnings(panels, titles, selection, ok, names)
+    cut = sum((record.data.truncated_test or 0) > 0.05 * (record.data.n_test or 1) for record in ok)
+    if cut:
+        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were truncated to max_length.")
+    texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
+    texts += filter(None, [describe_waiting(ok)])
+    texts += _flops(ok)
+    if rest:
+        texts.append(f"{count_skipped_and_failed(rest)}; the reasons are below.".capitalize())
+    return texts
+
+
+def comparison_warnings(
+    panels: Sequence[Panel],
+    titles: Sequence[str],
+    selection: Selection,
+    ok: Sequence[Record],
+    names: Mapping[str, str],
+) -> list[str]:
+    """The warnings about what is compared: tuning budgets, tasks, runs, prompts, recipes and scores that are missing or
+    differ between methods."""
     texts = []
     for panel, title in zip(panels, titles, strict=True):
         where = f" on {title}" if len(panels) > 1 else ""
@@ -43,14 +64,6 @@ def list_warnings(
     blank = sum(not units.finite(record.score) for record in ok)
     if blank:
         texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and are left out.")
-    cut = sum((record.data.truncated_test or 0) > 0.05 * (record.data.n_test or 1) for record in ok)
-    if cut:
-        texts.append(f"In {units.plural(cut, 'run')} more than 5 % of the scored rows were truncated to max_length.")
-    texts += [f"{text}." for text in dict.fromkeys(text for record in ok for text in record.data.warnings or ())]
-    texts += filter(None, [describe_waiting(ok)])
-    texts += _flops(ok)
-    if rest:
-        texts.append(f"{count_skipped_and_failed(rest)}; the reasons are below.".capitalize())
     return texts
 
 
@@ -98,7 +111,7 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         if uneven:
             texts.append(
                 f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds: their "
-                "medians are over different prompts or rows. Differences use only runs that both methods have."
+                "means are over different prompts or rows. Differences use only runs that both methods have."
             )
     elif len(runs) > 1:
         texts.append(f"The number of runs differs between methods or tasks{where} ({min(runs)} to {max(runs)}).")

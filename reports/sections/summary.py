@@ -1,178 +1,172 @@
-"""The comparison as a table in the terminal."""
+"""The comparison as a table in the terminal, for the question which method to use."""
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from functools import cached_property
+from typing import TYPE_CHECKING
 
-from rich.measure import Measurement
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 
 from tunefront.reports import units
-from tunefront.reports.compare import measures, panels, recipe_choice
+from tunefront.reports.compare import panels, recipe_choice
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.checks import check
-from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
-from tunefront.reports.compare.waiting import describe_waiting
 from tunefront.reports.names import describe_shots, short_names
-from tunefront.reports.sections.findings import name_collapsed
+from tunefront.reports.sections.columns import Layout, lay_out
+from tunefront.reports.sections.findings import lead
+from tunefront.reports.sections.summary_columns import TASKS, TIED, SummaryColumns, ranked
+from tunefront.reports.sections.summary_warnings import summary_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
     from rich.console import Console, ConsoleOptions, RenderResult
 
     from tunefront.bench.records import Record
-    from tunefront.reports.compare.entries import Entry
+    from tunefront.bench.records.answers import AnswerFiles
     from tunefront.reports.compare.filters import Where
-
-COSTS = ("trained", "share", "training", "time")
-PER_QUERY = "per query"
-"""A column for methods with demonstrations, whose costs are per query."""
-SPARE = ("training", "trained", "time", PER_QUERY)
-"""Costs that are left out first, in this order, if the terminal is too narrow; then the spread of scores, then tasks
-from the last one."""
-
-UNBOUNDED = 10_000
-"""Wider than any table, to measure its natural width."""
-
-Row = tuple[tuple[str, str], ...]
-"""Cells, each with its spread, which may be left out."""
+    from tunefront.reports.compare.panels import Panel
 
 
-FOLDED = 36
-"""Width of a method's name if it is folded."""
+LEADING = 4
+"""The most panels whose main findings are printed."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """The table with the columns that fit into the terminal; the others are named below it."""
+    """The table with its explanations. `answers`: the main finding on each panel, in a sentence; none if there are more
+    than `LEADING` panels. `warnings` are not part of it: a command prints them where it prints others."""
 
-    heads: tuple[str, ...]
-    sections: tuple[tuple[str | None, tuple[Row, ...]], ...]
-    costs: tuple[int, ...]
-    tasks: tuple[int, ...]
-    notes: tuple[str, ...]
+    panels: tuple[Panel, ...]
+    names: Mapping[str, str]
+    backbones: Mapping[str, str]
+    reference: str
+    answers: tuple[str, ...]
+    warnings: tuple[str, ...]
+
+    @cached_property
+    def columns(self) -> SummaryColumns:
+        """The columns, whether they fit or not."""
+        return SummaryColumns(self.panels, self.names, self.reference)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Leaves out columns until the rest fits. Names of methods are folded before a score is left out."""
-        for without, scatter, names in self._tries():
-            table = self._table(without, scatter)
-            table.columns[0].max_width, table.columns[0].no_wrap = names, names is None
-            if Measurement.get(console, options.update(max_width=UNBOUNDED), table).maximum <= options.max_width:
-                break
-        else:
-            table.columns[0].no_wrap = False
-        yield table
-        for note in (*self.notes, *self._missing(without, scatter)):
-            yield Text(note, style="dim italic")
+        """Leaves out what has no room. Names of methods are folded before a cost is left out."""
+        if not self.panels:
+            yield Text("no cell has a score yet", style="dim")
+            return
+        layout = lay_out("method", self.columns.rows, self.columns.all, options.max_width)
+        rows = iter(layout.rows)
+        for number, panel in enumerate(self.panels):
+            if number:
+                yield Text("")
+            yield Text(self._title(panel, options.max_width), "bold")
+            if not number:
+                yield Text(layout.head, "dim", overflow="fold")
+            for entry in ranked(panel):
+                tied = panel.is_tied(entry)
+                yield from (_row(line, layout.first if tied else 0) for line in next(rows))
+            for line in next(rows) if panel.baselines else ():
+                yield Text(line, "dim", overflow="fold")
+            if number < len(self.answers) and self.answers[number]:
+                yield _wrapped(self.answers[number], options.max_width)
+        yield from (_wrapped(note, options.max_width, "dim") for note in self._notes(layout))
 
-    def _tries(self) -> Iterator[tuple[tuple[int, ...], bool, int | None]]:
-        """The layouts to try, from full to smallest: columns left out, whether spreads are shown, width of names."""
-        for count in range(len(self.costs) + 1):
-            yield self.costs[:count], True, None
-        yield self.costs, False, None
-        for count in range(len(self.tasks) + 1):
-            yield (*self.costs, *self.tasks[:count]), False, FOLDED
+    def _title(self, panel: Panel, width: int) -> str:
+        """The panel with its tasks, or their number if the names do not fit into a line."""
+        metric = "" if panel.by_metric or not panel.metric else f", {panel.metric}"
+        where = f"{describe(panel, self.backbones)}{metric}"
+        whole = f"{where}: {', '.join(sorted(self.names[task] for task in panel.tasks))}"
+        return whole if cell_len(whole) <= width else f"{where}: {units.plural(len(panel.tasks), 'task')}"
 
-    def _table(self, without: Collection[int], scatter: bool) -> Table:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        kept = [place for place in range(len(self.heads)) if place not in without]
-        for place in kept:
-            side: Literal["left", "right"] = "right" if place else "left"
-            table.add_column(Text(self.heads[place]), justify=side, no_wrap=True, overflow="fold")
-        for number, (title, rows) in enumerate(self.sections):
-            if title is not None:
-                if number:
-                    table.add_row()
-                table.add_row(Text(title, style="dim"))
-            for row in rows:
-                cells = [f"{text} {spread}" if spread and scatter else text for text, spread in row]
-                table.add_row(*(Text(cells[place]) for place in kept))
-        return table
+    def _notes(self, layout: Layout) -> list[str]:
+        """The explanations of the columns that are shown, and what has no room."""
+        notes = [self._about_scores(layout), self._about_the_reference()]
+        shown = {column.head for column in self.columns.all} - set(layout.left_out)
+        sizes = {panel.backbone_params for panel in self.panels}
+        size = sizes.pop() if len(sizes) == 1 else None
+        whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
+        costs = "; costs: medians over runs" if shown & {"training", "time", "per query"} else ""
+        notes.append(f"trained: % of {whole}{costs}" if "trained" in shown else "")
+        if any(panel.several_metrics for panel in self.panels):
+            notes.append("tasks of different metrics are listed separately: their scores have no average")
+        lost = self._lost(layout)
+        notes.append(f"no room here, see the report: {', '.join(lost)}" if lost else "")
+        return [note for note in notes if note]
 
-    def _missing(self, without: Sequence[int], scatter: bool) -> list[str]:
-        names = [self.heads[place] for place in sorted(without)]
-        if not scatter and any(spread for _, rows in self.sections for row in rows for _, spread in row):
-            names.append("the spread of the scores")
-        return [f"left out because the terminal is too narrow (see the report): {', '.join(names)}"] if names else []
+    def _about_scores(self, layout: Layout) -> str:
+        """What the scores are over, and what the mark and the brackets are."""
+        several = any(len(entry.runs(task)) > 1 for p in self.panels for entry in p.entries for task in p.tasks)
+        over = ["tasks"] if any(len(panel.tasks) > 1 for panel in self.panels) else []
+        over += [f"runs{' ± standard deviation' if layout.spreads else ''}"] if several else []
+        notes = [f"score × 100{', mean over ' if over else ''}{' and '.join(over)}"]
+        if self.columns.has_ties:
+            notes.append(f"{TIED} best or tied with it")
+        if not layout.brief and any(panel.interval(entry) for panel in self.panels for entry in panel.entries):
+            rough = any(panel.evidence is not None and panel.evidence.estimate.approximate for panel in self.panels)
+            notes.append(f"[ ] {'approximate ' if rough else ''}95 % interval")
+        return "; ".join(notes)
+
+    def _about_the_reference(self) -> str:
+        """Why some methods have no difference; empty if all have one."""
+        compared = [panel for panel in self.panels if len(panel.entries) > 1]
+        missing = not all(panel.relative_tasks for panel in compared)
+        return f"without a score of {self.reference} there is no difference to it" if missing else ""
+
+    def _lost(self, layout: Layout) -> list[str]:
+        """What is left out, in words; the share says as much as the number of parameters."""
+        tasks = {column.head for column in self.columns.all if column.level == TASKS}
+        lost = [head for head in layout.left_out if head not in {*tasks, "parameters"}]
+        lost += ["the intervals"] if layout.brief else []
+        if tasks & set(layout.left_out):
+            return [*lost, f"the scores on the {len(tasks)} tasks"]
+        spreads = any(any(column.minor) for column in self.columns.all) and not self.columns.has_ties
+        return lost + (["the spread of the scores"] if spreads and not layout.spreads else [])
 
 
-def summary_table(records: Sequence[Record], where: Where = None, reference: str = REFERENCE) -> Summary:
-    """Method, difference to the reference in points, score per task, trained parameters and costs.
+def summary_table(
+    records: Sequence[Record],
+    where: Where = None,
+    reference: str = REFERENCE,
+    predictions: AnswerFiles | None = None,
+) -> Summary:
+    """The summary of these records: per panel the methods, the best mean first, and the score of the constant answer.
 
-    UserError if the records cannot be compared. Without ok records the table is empty, with a note.
+    `predictions` reads the records' answers, which the intervals come from. UserError if the records cannot be
+    compared. Without ok records the table is empty, and says so.
     """
     ok = [record for record in select(unify_names(make_printable(records)), where) if record.status == "ok"]
     check(ok)
-    panel_list = panels.build(recipe_choice.choose(ok), reference)
-    tasks = sorted({task for panel in panel_list for task in panel.tasks})
-    names, backbones = short_names(tasks), short_names(panel.backbone for panel in panel_list)
-    prompted = any(record.prompt.demonstration_ids for record in ok)
-    costs = (*COSTS, PER_QUERY) if prompted else COSTS
-    heads = ("method", f"against {reference}", *(names[task] for task in tasks), *costs)
-    first = len(heads) - len(costs)
-    titles = [f"{backbones[panel.backbone]}, {describe_shots(panel.shots)}{panel.by_metric}" for panel in panel_list]
-    sections = []
-    for panel, title in zip(panel_list, titles, strict=True):
-        rows = [_row(panel, entry, tasks)[: len(heads)] for entry in panel.entries]
-        sections.append((title if len(panel_list) > 1 else None, (*rows, *_baseline(panel, tasks, len(heads)))))
-    return Summary(
-        heads,
-        tuple(sections),
-        tuple(first + costs.index(cost) for cost in SPARE if cost in costs),
-        tuple(reversed(range(2, first))),
-        tuple(_notes(panel_list, titles)) if ok else ("no cell has a score yet",),
-    )
+    selection = recipe_choice.choose(ok)
+    panel_list = panels.build(selection, reference, predictions)
+    names = short_names(record.task for record in ok)
+    backbones = short_names(panel.backbone for panel in panel_list)
+    titles = [describe(panel, backbones) for panel in panel_list]
+    warnings = summary_warnings(panel_list, titles, selection, ok, names)
+    answers = [
+        lead(panel, backbones[panel.backbone], False, reference, names)[0] if panel.worthwhile else ""
+        for panel in panel_list[: LEADING if len(panel_list) <= LEADING else 0]
+    ]
+    return Summary(tuple(panel_list), names, backbones, reference, tuple(answers), warnings)
 
 
-def _notes(panel_list: Sequence[panels.Panel], titles: Sequence[str]) -> list[str]:
-    notes = []
-    sizes = {panel.backbone_params for panel in panel_list}
-    size = sizes.pop() if len(sizes) == 1 else None
-    whole = "its backbone's parameters" if size is None else f"the backbone's {units.count(size)} parameters"
-    notes.append(f"share: trained parameters, including the head, in percent of {whole}")
-    collapsed = (
-        name_collapsed(panel, f"{title}: " if len(panel_list) > 1 else "")
-        for panel, title in zip(panel_list, titles, strict=True)
-    )
-    notes += [f"{MARK} {text}" for text in collapsed if text]
-    if any(panel.several_metrics for panel in panel_list):
-        notes.append("tasks of different metrics are listed separately: their scores have no average")
-    if busy := describe_waiting([record for panel in panel_list for record in panel.records]):
-        notes.append(busy)
-    uneven = next((panel.timing_mismatch for panel in panel_list if panel.timing_mismatch), None)
-    return notes if uneven is None else [*notes, f"times cannot be compared and are left out: {uneven}"]
+def describe(panel: Panel, backbones: Mapping[str, str]) -> str:
+    """A panel's backbone, training rows and, if panels differ in it, metric."""
+    return f"{backbones[panel.backbone]}, {describe_shots(panel.shots)}{panel.by_metric}"
 
 
-def _baseline(panel: panels.Panel, tasks: list[str], width: int) -> tuple[Row, ...]:
-    """The row of always giving the constant answer; empty if no record has its score."""
-    if not panel.baselines:
-        return ()
-    scores = ((units.points(panel.baselines.get(task)), "") for task in tasks)
-    cells = ((panel.baseline_name, ""), ("", ""), *scores)
-    return ((*cells, *(("", ""),) * (width - len(cells))),)
+def _row(line: str, bold: int) -> Text:
+    """A line of a table, its first characters in bold type."""
+    text = Text(line, overflow="fold")
+    text.stylize("bold", 0, bold)
+    return text
 
 
-def _row(panel: panels.Panel, entry: Entry, tasks: list[str]) -> Row:
-    trained = measures.PARAMETERS.median(panel, entry)
-    return (
-        (entry.label, ""),
-        (units.signed(panel.difference(entry)), ""),
-        *(
-            (
-                mark(count_collapsed(entry.runs(task))) + units.points(entry.center(task)),
-                units.spread(entry.spread(task)),
-            )
-            for task in tasks
-        ),
-        (units.count(trained), ""),
-        (units.percent(*entry.share) if entry.share else units.MISSING, ""),
-        (units.si(measures.TRAIN_FLOPS.median(panel, entry), "FLOP"), ""),
-        (units.seconds(measures.TRAIN_SECONDS.median(panel, entry)), ""),
-        (units.si(measures.INFERENCE_FLOPS.median(panel, entry), "FLOP"), ""),
-    )
+def _wrapped(text: str, width: int, style: str = "") -> Text:
+    """A text broken between words, without blanks at the ends of lines."""
+    return Text("\n".join(textwrap.wrap(text, width, break_on_hyphens=False)), style, overflow="fold")

@@ -1,16 +1,12 @@
 """Which scores are averaged, and which recipe is chosen for a method."""
 
-from io import StringIO
-
 import pytest
-from rich.console import Console
 
 from tests.reports.factory import failed, grid, record
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
 from tunefront.reports.formats.csvs import summary
 from tunefront.reports.sections import document
-from tunefront.reports.sections.summary import summary_table
 
 
 def _panels(records, **options):
@@ -229,15 +225,6 @@ def test_scores_of_different_metrics_are_never_averaged():
     shown = "".join(cell.text for page in report.pages for row in page.scores.rows for cell in row)
     assert "36.6" not in shown
     assert "36.6" not in "".join(report.lead)
-
-
-def test_averages_are_separate_in_the_terminal_too():
-    console = Console(width=160, file=StringIO())
-    console.print(summary_table(_mixed()))
-    text = console.file.getvalue()
-    rows = [line.split() for line in text.splitlines() if line.startswith("ia3")]
-    assert [row[1] for row in rows] == ["−2.0", "+48.8"]
-    assert "different metrics" in text
 
 
 def test_a_single_metric_is_not_in_the_title():

@@ -275,39 +275,6 @@ def test_the_cause_of_a_failed_write_is_named(number, kind, tmp_path, monkeypatc
     assert list((tmp_path / "a").iterdir()) == []
 
 
-def _printed(records, width):
-    console = Console(width=width, file=StringIO())
-    console.print(summary_table(records))
-    return console.file.getvalue()
-
-
-@pytest.mark.parametrize("width", [60, 80, 120, 140])
-def test_the_summary_keeps_labels_whole_and_names_what_it_leaves_out(width):
-    text = _printed(grid(), width)
-    for label in ("houlsby:bottleneck=64", "top_layers:n=2", "full"):
-        assert any(line.startswith(label) for line in text.splitlines())
-    assert max(map(len, text.splitlines())) <= width
-    assert "share" in text.splitlines()[0]
-    assert ("too narrow" in text) == (width < 140)
-    assert "against full" in text.splitlines()[0]
-
-
-def test_the_summary_names_the_denominator_of_the_share():
-    assert "of the backbone's 22,713,216 parameters" in _printed(grid(["full"]), 120)
-    assert "of its backbone's parameters" in _printed([record(), record(shots=16, parameters__backbone=10)], 120)
-
-
-def test_a_very_long_label_is_folded_not_lost():
-    assert "end" in _printed([record(label="user:" + "x" * 200 + "end")], 60)
-
-
-def test_a_long_label_is_folded_before_a_score_is_left_out():
-    text = _printed([record(label="lora:rank=4,alpha=1.0,sites=every,std=0.01,norms=true", task="sst2")], 72)
-    assert "sst2" in text.splitlines()[0]
-    assert "sst2" not in text.partition("too narrow")[2]
-    assert "norms=true" in text
-
-
 def test_errors_are_clear(tmp_path):
     with pytest.raises(UserError, match="there are no records"):
         reports.write([], tmp_path)

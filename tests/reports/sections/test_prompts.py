@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from io import StringIO
-
 import pytest
-from rich.console import Console
 
 from tests.reports.factory import failed, grid, record
-from tests.reports.prompted import everything, prompted
+from tests.reports.prompted import prompted
 from tunefront import reports
 from tunefront.reports.compare.measures import KEPT, PARAMETERS, ROWS, TRAIN_FLOPS, WITHOUT_CACHE, plotted_costs
 from tunefront.reports.formats import markdown
 from tunefront.reports.plots import panel_plots, tradeoff
 from tunefront.reports.sections import document
-from tunefront.reports.sections.summary import summary_table
 
 
 def _rows(report, caption):
@@ -195,8 +190,6 @@ def test_a_backbone_without_the_reference_has_dashes_and_says_so():
     glance = {row[0].text: [cell.minor for cell in row[1:]] for row in report.overview.rows}
     assert glance["ia3"][0] != ""
     assert glance["ia3"][1] == glance["full"][1] == ""
-    text = _printed(records, 120)
-    assert re.search(r"t5, 32 training rows\s*\nia3 +— ", text)
 
 
 def test_at_a_glance_has_a_column_per_backbone():
@@ -257,35 +250,6 @@ def test_the_same_reason_is_listed_once_with_its_methods_and_rows():
         *("failed", "full; ia3", "minilm", "sst2", "4"),
         "template 'x' of dir:a, rows '12', '4': it writes no prompt.",
     ]
-
-
-def _printed(records, width):
-    console = Console(width=width, file=StringIO())
-    console.print(summary_table(records))
-    return console.file.getvalue()
-
-
-@pytest.mark.parametrize("width", [80, 120])
-def test_the_summary_of_three_backbones_shows_every_method_and_task(width):
-    text = _printed(everything(), width)
-    head, *lines = text.splitlines()
-    assert head.split()[:7] == ["method", "against", "full", "cb", "copa", "rte", "wic"]
-    assert max(map(len, text.splitlines())) <= width
-    for title, methods in (("gpt", 6), ("minilm", 3), ("t5", 6)):
-        start = next(i for i, line in enumerate(lines) if line.startswith(f"{title}, 32 training rows"))
-        assert [bool(line.strip()) for line in lines[start + 1 : start + 1 + methods]] == [True] * methods
-    assert ("the spread of the scores" in " ".join(text.split())) == (width == 80)
-    assert bool(re.search(r"\d\.\d ± \d\.\d", text)) == (width == 120)
-
-
-def test_the_summary_has_the_cost_of_a_query_if_there_are_demonstrations():
-    assert "per query" not in _printed(grid(["full"], tasks=["sst2"]), 120)
-    head, *lines = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 100).splitlines()
-    assert head.endswith("per query")
-    assert all(line.rstrip().endswith("220\u00a0GFLOP") for line in lines[:2])
-    narrow = _printed([prompted(label=label) for label in ("full", "icl:k=4")], 60)
-    assert "0\u00a0%" in narrow
-    assert "per query" in narrow.splitlines()[0]
 
 
 def test_every_format_has_the_few_shot_tables(tmp_path):
