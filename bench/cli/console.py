@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 import shlex
 import sys
 import textwrap
@@ -27,6 +28,9 @@ from tunefront.bench.files import explain_os_error
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
 
 FAILED, MISTAKE = 1, 2
+_PERCENT = re.compile(r"(?<=\d) (?=%)")
+_JOINED = "\ue000"
+"""Stands for a blank at which no line may break; a character without a meaning."""
 
 
 def command() -> str:
@@ -134,15 +138,19 @@ def paragraph(console: RichConsole, text: Text) -> None:
 
 
 def wrap(text: str, width: int) -> str:
-    """The text wrapped between words; a word longer than `width` gets a longer line of its own.
+    """The text wrapped between words; a word longer than `width` gets a longer line of its own. A number stays with its
+    percent sign.
 
     >>> wrap("a line of words /and/a/path/that/is/long is broken", 12).splitlines()
     ['a line of', 'words', '/and/a/path/that/is/long', 'is broken']
+    >>> wrap("it is about 25 %", 14).splitlines()
+    ['it is about', '25 %']
     """
     lines = textwrap.TextWrapper(
         width, break_long_words=False, break_on_hyphens=False, expand_tabs=False, replace_whitespace=False
     )
-    return "\n".join(map(lines.fill, text.split("\n")))
+    whole = [lines.fill(_PERCENT.sub(_JOINED, line)) for line in text.split("\n")]
+    return "\n".join(whole).replace(_JOINED, " ")
 
 
 def can_ask(console: RichConsole) -> bool:

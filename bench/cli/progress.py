@@ -10,18 +10,20 @@ import os
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
+from rich.constrain import Constrain
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.cli.titles import Titles
 from tunefront.bench.errors import printable
 from tunefront.bench.records import Record
 
@@ -67,7 +69,7 @@ class _LiveDisplay(ABC):
         self._ticker = threading.Thread(target=self._tick, daemon=True)
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self._redraws:
             self._live.start()
             self._ticker.start()
         return self
@@ -79,6 +81,16 @@ class _LiveDisplay(ABC):
         if self._ticker.is_alive():
             self._ticker.join()
         self._live.stop()
+
+    @property
+    def _redraws(self) -> bool:
+        """Whether the display is live: rich redraws nothing in a terminal without cursor control (`TERM=dumb`)."""
+        return self.console.is_terminal and not self.console.is_dumb_terminal
+
+    @property
+    def _width(self) -> int:
+        """The width of lines: the terminal writes its ^C after the last one, and a wrapped ^C leaves a line behind."""
+        return self.console.width - 2
 
     def preparing(self, status: str) -> None:
         """Shows a status line until there are steps to count."""
@@ -97,20 +109,23 @@ class _LiveDisplay(ABC):
                 self._live.refresh()
 
     def _print(self, line: Text) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(line, highlight=False, soft_wrap=not self._redraws)
 
 
 class Display(_LiveDisplay):
     """The count of finished cells, the running cells with phase and step, the elapsed and the estimated remaining time.
 
     It implements `engines.Progress` and is a context manager. If `console` is not a terminal, each finished cell is
-    one line and nothing is redrawn. Workers may be forked while it is shown.
+    one line and nothing is redrawn. Workers may be forked while it is shown. `titles` are those of the run's cells; set
+    them before the first one begins.
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic):
         self.total = self.reused = self.done = 0
         self._running: dict[Cell, _Running] = {}
-        self._names: Mapping[str, str] = {}
+        self.titles = Titles()
+        self._failed = 0
+        self._reason = ""
         super().__init__(console, clock)  # last, because it draws at once
 
     def planned(self, total: int, reused: int) -> None:
@@ -118,14 +133,8 @@ class Display(_LiveDisplay):
         self.total, self.reused = total, reused
         self._began = self._clock()
         recorded = f", {reused} recorded before" if reused else ""
-        self._print(Text(f"{plural(total, 'cell')}{recorded}, {total - reused} to run"))
-
-    def name_tasks(self, names: Mapping[str, str]) -> None:
-        """Sets shorter names of tasks, for the lines of cells."""
-        self._names = names
-
-    def _title(self, cell: Cell) -> str:
-        return printable(replace(cell, task=self._names.get(cell.task, cell.task)).title)
+        common = f" ({self.titles.common})" if self.titles.common else ""
+        self._print(Text(printable(f"{plural(total, 'cell')}{recorded}, {total - reused} to run{common}")))
 
     def started(self, cell: Cell) -> None:
         """A cell begins."""
@@ -145,13 +154,14 @@ class Display(_LiveDisplay):
         mark, colour = MARKS[record.status]
         outcome = record.status if record.status != "ok" else "-" if record.score is None else f"{record.score:.3f}"
         mark, colour = COLLAPSED if record.collapse.collapsed else (mark, colour)
-        notes = _fewer_demonstrations(record)
-        counted = "" if self.console.is_terminal else f"[{self.reused + self.done}/{self.total}] "
-        text = f" {outcome:<7} {format_duration(self._clock() - began):>7}  {self._title(cell)}{printable(notes)}"
-        self._print(Text.assemble(counted, (mark, colour), text))
-        if record.status != "ok":
-            self._print(Text(f"  {printable(record.reason or 'no reason given')}", colour))
-        elif record.collapse.reason is not None:
+        counted = "" if self._redraws else f"[{self.reused + self.done}/{self.total}] "
+        start = f" {outcome:<7} {format_duration(self._clock() - began):>10}  "
+        title, notes = self.titles.of_cell(cell), printable(_fewer_demonstrations(record))
+        shown = title.fitted(self._width - len(start) - len(notes) - 1) if self._redraws else str(title)
+        self._print(Text.assemble(counted, (mark, colour), f"{start}{printable(shown)}{notes}"))
+        if record.status == "failed":
+            self._failed, self._reason = self._failed + 1, record.reason or "no reason given"
+        elif record.status == "ok" and record.collapse.reason is not None:
             self._print(Text(f"  {printable(record.collapse.reason)}", colour))
 
     def render(self) -> RenderableType:
@@ -159,28 +169,46 @@ class Display(_LiveDisplay):
         if not self.total:
             return self._waiting()
         finished = self.reused + self.done
-        counts = f"{finished}/{self.total} cells" + (f" ({self.reused} recorded before)" if self.reused else "")
         left = self.left()
         times = format_duration(self._clock() - self._began) + (
             "" if left is None else f", about {format_duration(left)} left"
         )
+        head = self._head(finished, f"· {times}")
+        parts: list[RenderableType] = [head, *([self._bars()] if self._running else [])]
+        if self._failed:  # a hint while cells run; the command says it in full at the end
+            text = f"  {self._failed} failed, the last one: {printable(self._reason, single_line=True)}"
+            parts.append(Text(text, "red", no_wrap=True, overflow="ellipsis"))
+        return Constrain(Group(*parts), self._width)
+
+    def _head(self, finished: int, times: str) -> Table:
+        """The bar over all cells. Where the line is short, the bar is, and only the numbers that change are left."""
+        counts = f"{finished}/{self.total} cells"
+        recorded = f"{counts} ({self.reused} recorded before)" if self.reused else counts
+        if len(recorded) + len(times) < self._width:
+            counts = recorded
+        room = min(20, self._width - len(counts) - len(times) - 3)
         head = Table.grid(padding=(0, 1), expand=False)
-        head.add_row(
-            ProgressBar(total=max(self.total, 1), completed=finished + self._fraction_done(), width=20),
-            counts,
-            f"· {times}",
-        )
+        bar = ProgressBar(total=max(self.total, 1), completed=finished + self._fraction_done(), width=max(room, 1))
+        texts = (Text(counts, no_wrap=True), Text(times, no_wrap=True))
+        head.add_row(*((bar, *texts) if room >= 5 else texts))
+        return head
+
+    def _bars(self) -> Table:
+        """A line per running cell. If it is too long, the method and task are shortened, never what follows them."""
         running = list(self._running.items())
-        if not running:
-            return head
         cells = Table.grid(padding=(0, 1), expand=True)
         cells.add_column(ratio=1, no_wrap=True, overflow="ellipsis")
-        cells.add_column(width=min(max(len(state.now) for _, state in running), 20), no_wrap=True)
-        cells.add_column(width=10)
+        now = min(max((len(state.now) for _, state in running), default=0), 20)
+        cells.add_column(width=now, no_wrap=True)
+        bar = 10 if self._width >= 60 else 0
+        if bar:
+            cells.add_column(width=bar)
         for cell, state in running:
-            bar = ProgressBar(total=1.0, completed=state.phase_done, width=10)
-            cells.add_row(Text(f"  {self._title(cell)}"), Text(state.now, "cyan"), bar)
-        return Group(head, cells)
+            room = self._width - now - bar - (2 if bar else 1) - 2
+            title = printable(self.titles.of_cell(cell).fitted(room))
+            row = (Text(f"  {title}"), Text(state.now, "cyan"))
+            cells.add_row(*row, *([ProgressBar(total=1.0, completed=state.phase_done, width=bar)] if bar else []))
+        return cells
 
     def left(self) -> float | None:
         """The estimated remaining seconds at the pace so far, None before any cell has finished."""
@@ -213,7 +241,7 @@ class TrainingDisplay(_LiveDisplay):
         if not self.total:
             self._began = self._clock()
         before, self.done, self.total, self._preparing = self.done, done, total, PHASES.get(phase, (phase,))[0]
-        if not self.console.is_terminal and done * 10 // total > before * 10 // total:
+        if not self._redraws and done * 10 // total > before * 10 // total:
             self._print(Text(f"[{done}/{total}] {self._preparing} · {self._times()}"))
 
     def render(self) -> RenderableType:

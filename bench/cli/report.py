@@ -173,11 +173,19 @@ def written_report(
 
 
 def show_written(written: Sequence[str]) -> None:
-    """Prints the paths of a report's files."""
+    """Prints the paths of a report's files; that of the report itself is the last line."""
     from tunefront.bench.cli.progress import plural
 
     plots = [path for path in written if Path(path).parent.name == "plots"]
-    for path in (path for path in written if path not in plots):
-        print_plain(Console(), f"report: {path}")
-    if plots:
-        print_plain(Console(), f"plots: {plural(len(plots), 'file')} in {plots[0].rpartition('/')[0]}")
+    files = sorted((path for path in written if path not in plots), key=lambda path: not path.endswith(".html"))
+    if not files:
+        return
+    report, *others = files
+    folder = f"{report.rpartition('/')[0]}/"
+    tables = [path for path in others if path.endswith(".csv")]
+    named = [path.removeprefix(folder) for path in others if path not in tables or len(tables) == 1]
+    named += [plural(len(tables), "CSV file")] if len(tables) > 1 else []
+    named += [f"plots/ ({plural(len(plots), 'file')})"] if plots else []
+    if named:
+        print_plain(Console(), f"also in {folder.removesuffix('/')}: {', '.join(named)}")
+    print_plain(Console(), f"report: {report}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING
@@ -29,6 +29,7 @@ from tunefront.bench.files import explain_os_error, is_memory, local_folder
 from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
+    from tunefront.bench.cli.titles import Titles
     from tunefront.bench.execution.grid import Outcome
 
 log = logging.getLogger("tunefront")
@@ -69,13 +70,15 @@ def run(
         cache.folder()  # raises before anything runs if the folder is unusable
 
         with warnings_on(errors):
-            outcome, taken = _run(errors, suite, texts, workers, out, plan_first)
+            outcome, titles, taken = _run(errors, suite, texts, workers, out, plan_first)
             if outcome.interrupted:
+                from tunefront.bench.cli.ending import show_not_run
+
+                show_not_run(outcome.records, titles, errors)
                 print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
-            written = _report(outcome, out, errors, taken)
-            records_missing = _warn_of_missing(outcome, out)
-        if outcome.failed or records_missing or not written:
+            complete = _end(outcome, titles, out, errors, taken)
+        if outcome.failed or not complete:
             raise typer.Exit(FAILED)
 
 
@@ -86,13 +89,14 @@ def _run(
     workers: int | None,
     out: str,
     plan_first: bool | None,
-) -> tuple[Outcome, str]:
+) -> tuple[Outcome, Titles, str]:
     """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
 
-    Returns the outcome, and how long the cells took, with the predicted time where there is one.
+    Returns the outcome, the titles of its cells, and how long they took, with the predicted time where there is one.
     """
     from tunefront.bench.cli.outlook import look_ahead, time_taken
     from tunefront.bench.cli.progress import Display
+    from tunefront.bench.cli.titles import Titles
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
     from tunefront.bench.suites.expand import OWN, expand
@@ -113,7 +117,7 @@ def _run(
         from tunefront.bench.execution.engines import default_workers
         from tunefront.bench.execution.grid import run_grid
 
-        display.name_tasks(_short_paths(cell.task for cell in cells))
+        display.titles = Titles.of(cells)
         n_workers = workers or default_workers(cells)
         predicted = None
         if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
@@ -122,61 +126,32 @@ def _run(
         display.preparing("looking for records")
         began = monotonic()
         outcome = run_grid(cells, store, n_workers, display, fork=True)
-    return outcome, time_taken(monotonic() - began, predicted) if outcome.ran else ""
+    return outcome, display.titles, time_taken(monotonic() - began, predicted) if outcome.ran else ""
 
 
-def _short_paths(tasks: Iterable[str]) -> dict[str, str]:
-    """Short names of the tasks that are files and folders; their paths may be longer than a line."""
-    from tunefront.reports.names import short_names
-
-    return {name: short for name, short in short_names(tasks).items() if name.startswith(("file:", "frame:", "dir:"))}
-
-
-def _report(outcome: Outcome, out: str, errors: Console, taken: str) -> bool:
-    """Writes the report, then prints the summary, in this order since printing may fail. False if a bug stopped one."""
+def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str) -> bool:
+    """Writes the report, then prints the end of the run, in this order since printing may fail. False if records are
+    missing, or if a bug stopped the report or the summary."""
+    from tunefront.bench.cli.ending import show_counts, show_not_run, show_summary
     from tunefront.bench.records import load_plans
+    from tunefront.bench.records.answers import AnswerFiles
+    from tunefront.bench.records.kept import find_missing
 
     broken: list[str] = []
     written: list[str] = []
+    console, places = Console(), {record.key: out for record in outcome.records}
     with _as_warning(errors, "no report", broken):
-        plans = load_plans(out)
-        places = {record.key: out for record in outcome.records}
-        written = written_report(
-            outcome.records, report_folder(out), ["html", "pdf", "csv"], None, plans, places=places
-        )
+        formats = ["html", "pdf", "csv"]
+        written = written_report(outcome.records, report_folder(out), formats, None, load_plans(out), places=places)
     with _as_warning(errors, "no summary", broken):
-        _summary(outcome, taken)
-    show_written(written)
-    return not broken
-
-
-def _summary(outcome: Outcome, taken: str) -> None:
-    from tunefront.bench.cli.progress import plural
-    from tunefront.reports.sections.summary import summary_table
-
-    console, names = Console(), _short_paths(record.task for record in outcome.records)
-    ok = len(outcome.records) - outcome.skipped - outcome.failed
-    kinds = [(ok, "ok"), (outcome.skipped, "skipped"), (outcome.failed, "failed")]
-    listed = ", ".join(f"{count} {kind}" for count, kind in kinds if count)
-    recorded = f"; {outcome.reused} of them recorded before" if outcome.reused else ""
-    try:
-        console.print(summary_table(outcome.records))
-    finally:
-        print_plain(console, f"{plural(len(outcome.records), 'cell')}: {listed}{recorded}{taken}.")
-        for record in outcome.records:
-            if record.status == "failed":
-                task = names.get(record.task, record.task)
-                print_plain(console, f"failed: {record.label} on {task}, seed {record.seed}: {record.reason}", "red")
-
-
-def _warn_of_missing(outcome: Outcome, out: str) -> bool:
-    """Logs the records and predictions that are missing from the disk; whether any record is missing."""
-    from tunefront.bench.records.kept import find_missing
-
+        show_summary(outcome, AnswerFiles(places), console, errors)
     missing = find_missing(out, outcome.records)
     for line in missing.lines:
         log.warning("%s", line)
-    return bool(missing.records)
+    show_not_run(outcome.records, titles, errors)
+    show_counts(outcome, taken, console)
+    show_written(written)
+    return not broken and not missing.records
 
 
 @contextmanager

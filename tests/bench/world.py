@@ -167,6 +167,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     return made
 
 
+class Summary(str):
+    """Stands in for the summary of a run."""
+
+    warnings = ("the summary warns",)
+
+
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the reports: writes one file, prints the number of records."""
@@ -189,7 +195,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
 
     package, summary = types.ModuleType("tunefront.reports"), types.ModuleType("tunefront.reports.sections.summary")
     package.write = write  # type: ignore[attr-defined]
-    summary.summary_table = lambda records: f"SUMMARY of {len(records)}"  # type: ignore[attr-defined]
+    summary.summary_table = lambda records, predictions: Summary(f"SUMMARY of {len(records)}")  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tunefront.reports", package)
     monkeypatch.setitem(sys.modules, "tunefront.reports.sections.summary", summary)
     monkeypatch.setitem(sys.modules, "tunefront.reports.compare.filters", filters)

@@ -226,5 +226,5 @@ def test_all_templates_of_an_encoder_are_none_and_one_by_name_is_refused(
 def test_cells_of_several_templates_differ_on_the_screen(run_task: Any, task: Path) -> None:
     write_templates(task, one=("{{ text }}" + GOLD, "good ||| bad"), other=("Is it? {{ text }}" + GOLD, "good ||| bad"))
     result = run_task("--template", "all")
-    assert f"· {task.name} · one · seed 0" in result.stderr
-    assert f"· {task.name} · other · seed 0" in result.stderr
+    assert f"· {task.name} · one\n" in result.stderr
+    assert f"· {task.name} · other\n" in result.stderr

@@ -61,7 +61,8 @@ def test_a_failed_cell_exits_1_with_its_reason(call: Any, world: World) -> None:
     world.answers = {"ia3": "failed"}
     result = call(*SMALL)
     assert result.exit_code == 1
-    assert "ia3:start=none is failed [here]" in result.stdout
+    assert (result.stdout + result.stderr).count("ia3:start=none is failed [here]") == 1
+    assert "ia3:start=none is failed [here]" in result.stderr
 
 
 def test_a_skipped_cell_exits_0(call: Any, world: World) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -14,6 +15,7 @@ from tests.bench.world import World
 from tests.reports.factory import record
 from tunefront.bench.cells import Cell
 from tunefront.bench.cli.progress import Display
+from tunefront.bench.cli.titles import Titles
 from tunefront.bench.records import Collapse
 from tunefront.methods.base import Recipe
 from tunefront.methods.spelling import parse
@@ -58,7 +60,9 @@ def display(log: io.StringIO, clock: Clock) -> Display:
 
 
 @pytest.mark.parametrize("width", [80, 120])
-def test_each_running_cell_has_one_line_with_its_phase_and_step(display: Display, width: int) -> None:
+def test_each_running_cell_has_one_line_with_its_phase_and_step(width: int) -> None:
+    display = Display(Console(file=io.StringIO(), width=width))
+    display.titles = Titles.of([cell(LONG), cell("full")])
     display.planned(20, 8)
     display.started(cell(LONG))
     display.started(cell("full"))
@@ -67,7 +71,7 @@ def test_each_running_cell_has_one_line_with_its_phase_and_step(display: Display
     assert "8/20 cells (8 recorded before)" in head
     assert len(running) == 2
     assert "training 34/57" in running[0]
-    assert running[0].startswith(f"  {LONG}")
+    assert running[0].startswith(f"  {LONG} · param_type")
     assert "starting" in running[1]
     assert all(len(line) <= width for line in running)
 
@@ -105,8 +109,51 @@ def test_a_log_gets_one_line_a_cell_and_no_control_characters(display: Display, 
     assert lines[1].startswith("[2/3] ✓ 0.750")
     assert lines[1].endswith("seed 0")
     assert lines[2].startswith("[3/3] ✗ failed")
-    assert lines[3] == "  houlsby:bottleneck=256,std=0.01,norms=true is failed [here]"
-    assert len(lines) == 4
+    assert len(lines) == 3  # the reason is said once, at the end of the run
+    assert "\x1b" not in log.getvalue()
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_what_varies_is_seen_at_any_width(width: int) -> None:
+    display = Display(Console(file=io.StringIO(), width=width))
+    cells = [replace(cell(LONG), draw_seed=draw) for draw in (0, 1, 2)]
+    display.titles = Titles.of(cells)
+    display.planned(3, 0)
+    for each in cells:
+        display.started(each)
+        display.step(each, "train", 1234, 1250)
+    _, *running = shown(display, width)
+    assert [line.partition("draw ")[2][0] for line in running] == ["0", "1", "2"]
+    assert all(len(line) <= width - 2 for line in running)
+
+
+def test_the_reason_of_the_last_failure_is_seen_while_cells_run(display: Display) -> None:
+    display.planned(3, 0)
+    display.finished(cell(), World(answers={"ia3": "failed"}).record(cell()))
+    *_, hint = shown(display, 80)
+    assert "1 failed" in hint
+    assert "is failed [here]" in hint
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_no_number_of_the_head_is_cut(width: int, clock: Clock) -> None:
+    display = Display(Console(file=io.StringIO(), width=width), clock)
+    display.planned(1200, 1000)
+    display.started(cell())
+    clock.now += 3599
+    display.finished(cell(), World().record(cell()))
+    (line,) = shown(display, width)
+    assert "1001/1200 cells" in line
+    assert ("(1000 recorded before)" in line) == (width > 60)
+    assert line.rstrip().endswith("59 min 59 s, about 198 h 56 min left")
+
+
+def test_a_dumb_terminal_gets_the_lines_of_a_log(monkeypatch: pytest.MonkeyPatch, log: io.StringIO) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    with Display(Console(file=log, width=80, force_terminal=True)) as display:
+        display.planned(1, 0)
+        display.finished(cell(), World().record(cell()))
+    assert "[1/1] ✓ 0.750" in log.getvalue()
     assert "\x1b" not in log.getvalue()
 
 

@@ -218,7 +218,7 @@ def test_records_and_report_are_there_whoever_reads(
 def test_a_summary_that_breaks_costs_no_report(
     call: Any, world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise RuntimeError("no table")
 
     monkeypatch.setattr(sys.modules["tunefront.reports.sections.summary"], "summary_table", broken)
