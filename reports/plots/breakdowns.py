@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.query_costs import MEASURES, WITHOUT_CACHE, compare_ways
-from tunefront.reports.costs import memory, steps, storage
+from tunefront.reports.costs import memory, step_ratios, storage
 from tunefront.reports.costs.train_or_prompt import panel_ways
 from tunefront.reports.plots import bars, curves, style
 from tunefront.reports.plots.bars import Part, Stack
@@ -169,9 +169,15 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
     """Plot of the seconds of the parts of a step and of an evaluation batch."""
     styles = family_styles(page.panel)
     entries = [entry for entry in page.panel.entries if any(record.seconds.steps for record in entry.all)]
-    phases = [p for p in (*steps.PARTS, "evaluation") if any(steps.quartiles(entry, p) for entry in entries)]
+    phases = [
+        p for p in (*step_ratios.PARTS, "evaluation") if any(step_ratios.quartiles(entry, p) for entry in entries)
+    ]
     parts = [
-        Part(_part(phase), tuple(steps.quartiles(entry, phase) for entry in entries), phase not in steps.PARTS)
+        Part(
+            _part(phase),
+            tuple(step_ratios.quartiles(entry, phase) for entry in entries),
+            phase not in step_ratios.PARTS,
+        )
         for phase in phases
     ]
     labels, colours = [entry.label for entry in entries], [styles[entry.family][0] for entry in entries]
@@ -193,7 +199,7 @@ def _time(page: Page, narrow: bool) -> list[Picture]:
 
 def _part(phase: str) -> str:
     """The title of a column of bars."""
-    return steps.NAMES.get(phase, "evaluation batch")
+    return step_ratios.NAMES.get(phase, "evaluation batch")
 
 
 def _over(places: Sequence[float], height: Callable[[float], float | None]) -> tuple[tuple[float, float], ...]:
