@@ -28,12 +28,13 @@ class Crossing:
     """For how many queries one way costs less than another. `queries` is the number at which both cost the same, None
     if there is no such number of at least one.
 
-    `kind`: always (from the first query on), never, after (more than `queries`), until (up to `queries`), or same (both
-    cost the same for any number).
+    `kind`: always (from the first query on), never, after (more than `queries`), until (up to `queries`), same (both
+    cost the same for any number), or unclear (the costs per query cannot be told apart; `reason` says why).
     """
 
-    kind: Literal["always", "never", "after", "until", "same"]
+    kind: Literal["always", "never", "after", "until", "same", "unclear"]
     queries: float | None = None
+    reason: str = ""
 
     @property
     def words(self) -> str:
@@ -73,7 +74,8 @@ class Crossing:
 
     def _words(self, rough: bool) -> str:
         if self.queries is None:
-            return {"always": "from the first query", "never": "never", "same": "costs the same"}[self.kind]
+            known = {"always": "from the first query", "same": "costs the same", "unclear": "not told apart"}
+            return known.get(self.kind, "never")
         amount = math.ceil(self.queries) if self.kind == "after" else math.floor(self.queries)
         if rough:
             amount = round(amount, 2 - len(str(amount)))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.reports.compare.break_even import Crossing, Line, crossing
+from tunefront.reports.compare.break_even import Line
 from tunefront.reports.compare.factors import draw_of
 from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.units import finite
@@ -31,6 +30,7 @@ class Run:
     cell: Hashable
     flops: Line | None
     seconds: Line | None
+    record: Record | None = None
 
     def line(self, measure: str) -> Line | None:
         """The cumulative cost by one of MEASURES."""
@@ -82,16 +82,6 @@ class Way:
         return f"{self.label} {self.how}" if self.how else self.label
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A trained way compared with a prompted way by one measure. `cost` is the trained way's, over shared cells."""
-
-    trained: Way
-    prompted: Way
-    cost: Line
-    crossing: Crossing
-
-
 def list_ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
     """The ways to answer queries on one task, trained ones first. `rows` are its records by label.
 
@@ -101,23 +91,6 @@ def list_ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
     return sorted(listed, key=lambda way: not way.trained)
 
 
-def compare_ways(ways: Iterable[Way], measure: str) -> list[Pair]:
-    """Compares every trained way with every prompted way over the templates and draws that both ran on.
-
-    Pairs that share none, or that have a run without the measure, are left out.
-    """
-    ways = list(ways)
-    trained = [way for way in ways if way.trained]
-    prompted = [way for way in ways if not way.trained]
-    compared = []
-    for ours, theirs in itertools.product(trained, prompted):
-        cells = ours.cells & theirs.cells
-        cost, other = ours.line(measure, cells), theirs.line(measure, cells)
-        if cost is not None and other is not None:
-            compared.append(Pair(ours, theirs, cost, crossing(cost, other)))
-    return compared
-
-
 def _ways_of(label: str, records: Sequence[Record]) -> list[Way]:
     trained = median(finite_values(records, lambda record: record.parameters.trainable))
     if trained is None:
@@ -125,7 +98,8 @@ def _ways_of(label: str, records: Sequence[Record]) -> list[Way]:
 
     def way(how: str, flops: Cost, seconds: Cost, cache: bool = False) -> Way:
         runs = tuple(
-            Run((record.template, draw_of(record)), _line(flops(record)), _line(seconds(record))) for record in records
+            Run((record.template, draw_of(record)), _line(flops(record)), _line(seconds(record)), record)
+            for record in records
         )
         return Way(
             label, trained > 0, how, runs, median(finite_values(records, lambda record: _kept_bytes(record, cache)))

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
-from tunefront.reports.compare.query_costs import MEASURES, WITH_CACHE, WITHOUT_CACHE, Pair, compare_ways, list_ways
+from tunefront.reports.compare.query_comparison import compare_ways
+from tunefront.reports.compare.query_costs import MEASURES, WITH_CACHE, WITHOUT_CACHE, list_ways
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.names import describe_shots, natural_key, short_names
 from tunefront.reports.tables import Cell, Column, Table
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.query_comparison import Pair
     from tunefront.reports.compare.query_costs import Way
 
 Ways = dict[str, list["Way"]]
@@ -36,9 +38,13 @@ SECONDS = (
 )
 
 VARY = (
-    " Seconds of a shared machine vary, even between two methods that do the same work, so these numbers are rounded "
-    "to two digits."
+    " Seconds vary between runs, so these numbers are rounded to two digits. Not told apart: the seconds per query of "
+    "the two are not known to differ, because both need the same FLOPs per query, or because the spread between runs "
+    "is as large as the difference, or because there is one run of each and FLOPs do not confirm it. Then no number of "
+    "queries follows from them: if both took the same, the one that costs less before the first query would always "
+    "cost less."
 )
+"""Explains the numbers in seconds."""
 
 
 def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table | None:
@@ -151,9 +157,11 @@ def _crossing(pair: Pair | None, measure: str) -> Cell:
     rough, kind = measure == "seconds", pair.crossing.kind
     words = pair.crossing.rough if rough else pair.crossing.words
     less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
-    comparison = {"same": f"costs the same {NAMES[measure]} as", "never": f"never costs {less} than"}.get(
-        kind, f"costs {less} {words} than"
-    )
+    comparison = {
+        "same": f"costs the same {NAMES[measure]} as",
+        "never": f"never costs {less} than",
+        "unclear": f"is not told apart ({pair.crossing.reason}) from",
+    }.get(kind, f"costs {less} {words} than")
     return Cell(
         pair.crossing.rough_short if rough else pair.crossing.short,
         title=f"{pair.trained.label} {comparison} {pair.prompted.name}",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.query_costs import MEASURES, WITHOUT_CACHE, compare_ways
+from tunefront.reports.compare.query_comparison import compare_ways
+from tunefront.reports.compare.query_costs import MEASURES, WITHOUT_CACHE
 from tunefront.reports.costs import memory, step_ratios, storage
 from tunefront.reports.costs.train_or_prompt import panel_ways
 from tunefront.reports.plots import bars, curves, style
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
-    from tunefront.reports.compare.query_costs import Pair, Way
+    from tunefront.reports.compare.query_comparison import Pair
+    from tunefront.reports.compare.query_costs import Way
     from tunefront.reports.sections.document import Page
 
 COLOURS = {
@@ -37,6 +39,7 @@ COLOURS = {
 TASKS = (1, 2, 3, 5, 9, 15, 25, 50, 100)
 DRAWN_TASKS = 2
 """Most tasks of a panel for which break-even is plotted; the tables have all tasks."""
+UNCLEAR = "Lines without a circle where they cross: their costs per query are not told apart."
 FARTHEST = 1e9
 """Most queries in a plot; later break-even points are only in the table."""
 SMALL, WIDE = (4.1, 3.3), 7.4
@@ -99,13 +102,14 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             unit = {"flops": "", "seconds": "s"}[measure]
             figure = curves.draw(drawn, Titles("Queries n", f"Total {what}", unit), SMALL, FONT, marks)
             met = [f"{p.trained.label} and {p.prompted.name} at {_place(p, measure)}" for p in crossings]
-            where = f"Equal costs: {'; '.join(met)}." if met else "No two costs become equal."
+            unclear = any(pair.crossing.kind == "unclear" for pair in compare_ways(ways, measure))
+            where = f"Equal costs: {'; '.join(met)}." if met else "" if unclear else "No two costs become equal."
             text = units.instant if measure == "seconds" else units.si
             ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
-            alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}"
+            alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}".strip()
             circles = "Circle: training and prompt have the same total cost." if marks else ""
             dashes = "Dashed: without cache." if any(curve.dashed for curve in drawn) else ""
-            note = " ".join(filter(None, (circles, dashes)))
+            note = " ".join(filter(None, (circles, dashes, UNCLEAR if unclear else "")))
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
             pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
     return pictures

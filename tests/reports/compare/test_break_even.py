@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from io import StringIO
 
 import pytest
@@ -11,7 +12,8 @@ from rich.console import Console
 from tests.reports.factory import plan, record
 from tests.reports.prompted import prompted
 from tunefront.reports.compare.break_even import Crossing, Line, crossing
-from tunefront.reports.compare.query_costs import WITH_CACHE, WITHOUT_CACHE, compare_ways, list_ways
+from tunefront.reports.compare.query_comparison import compare_ways
+from tunefront.reports.compare.query_costs import WITH_CACHE, WITHOUT_CACHE, list_ways
 from tunefront.reports.costs.train_or_prompt import break_even_table
 from tunefront.reports.formats.terminal import as_rich
 from tunefront.reports.plots import panel_plots
@@ -108,7 +110,7 @@ def test_every_trained_method_meets_every_prompt():
     assert seconds == {
         ("b", WITH_CACHE): Crossing("after", 352),
         ("b", WITHOUT_CACHE): Crossing("after", 40),
-        ("c", ""): Crossing("never"),
+        ("c", ""): Crossing("unclear", reason="both need the same FLOPs per query"),
     }
 
 
@@ -170,7 +172,7 @@ def test_crossings_in_seconds_have_two_digits():
     table = break_even_table(records, "seconds")
     assert [cell.text for cell in table.rows[0][2:]] == ["after about 350", "after about 40"]
     assert "costs fewer seconds after about 350 queries than" in table.rows[0][2].title
-    assert "shared machine vary" in table.note
+    assert "Seconds vary" in table.note
     assert "vary" not in break_even_table(records).note
     page = document.compose(records).pages[0]
     (seconds,) = [picture for picture in panel_plots.pictures(page) if picture.name.endswith("break-even-seconds")]
@@ -295,3 +297,75 @@ def test_a_prompt_that_keeps_nothing_reads_nothing():
     _, with_cache, without_cache = list_ways(several(nothing))
     assert with_cache.flops == without_cache.flops == Line(0, 1500)
     assert with_cache.seconds == without_cache.seconds == Line(0, 0.5)
+
+
+# Seconds per query that cannot be told apart.
+
+
+def timed_rows(ours, theirs, flops=(1000.0, 1500.0)):
+    """A trained method and a zero-shot prompt with these rows per second in each run, and FLOPs per query."""
+    numbers = {"flops.train": 900_000, "seconds.train": 90.0, "storage.checkpoint_bytes": 5000}
+    free = {"flops.train": 0, "seconds.train": 0.0}
+
+    def runs(label, rates, known, per_query):
+        return [
+            prompted(
+                label=label,
+                draw_seed=draw,
+                **{**known, "examples_per_second.eval": rate, "flops.inference_per_example": per_query},
+            )
+            for draw, rate in enumerate(rates)
+        ]
+
+    return {"a": runs("ia3", ours, numbers, flops[0]), "b": runs("icl:k=0", theirs, free, flops[1])}
+
+
+def seconds_crossing(*arguments, **more):
+    (pair,) = compare_ways(list_ways(timed_rows(*arguments, **more)), "seconds")
+    return pair.crossing
+
+
+@pytest.mark.parametrize("runs", [1, 4])
+def test_the_same_flops_per_query_have_no_break_even_in_seconds(runs):
+    """However small or large the noise, it is not known to come from the method."""
+    assert seconds_crossing([4.1] * runs, [4.0] * runs, flops=(1000.0, 1000.0)).kind == "unclear"
+
+
+def test_a_difference_within_the_spread_between_runs_has_no_break_even():
+    found = seconds_crossing([4.0, 5.0, 3.0, 4.4], [4.1, 3.5, 4.6, 4.0])
+    assert (found.kind, found.queries) == ("unclear", None)
+    assert "interval" in found.reason
+
+
+def test_a_difference_beyond_the_spread_between_runs_has_a_break_even():
+    assert seconds_crossing([4.0, 4.1, 3.9, 4.0], [2.0, 2.05, 1.95, 2.0]).kind == "after"
+
+
+def test_fewer_flops_that_take_longer_in_every_run_never_pay_off():
+    assert seconds_crossing([2.0, 2.05, 1.95, 2.0], [4.0, 4.1, 3.9, 4.0]).kind == "never"
+
+
+@pytest.mark.parametrize(("flops", "kind"), [((1000.0, 1500.0), "after"), ((1500.0, 1000.0), "unclear")])
+def test_one_run_of_each_needs_flops_that_confirm_it(flops, kind):
+    assert seconds_crossing([4.0], [2.0], flops=flops).kind == kind
+
+
+def test_a_cell_without_a_break_even_says_why():
+    records = [made for runs in timed_rows([4.0], [4.01], flops=(1000.0, 1000.0)).values() for made in runs]
+    table = break_even_table(records, "seconds")
+    assert table.rows[0][2].text == "not told apart"
+    assert "same FLOPs" in table.rows[0][2].title
+    assert "same FLOPs" in table.note
+    page = document.compose(records).pages[0]
+    (seconds,) = [picture for picture in panel_plots.pictures(page) if picture.name.endswith("break-even-seconds")]
+    assert "Equal costs" not in seconds.alt
+    assert "not told apart" in seconds.note
+
+
+def test_noise_alone_rarely_makes_a_break_even():
+    """Of 200 comparisons of the same seconds per query, at most 8 % have one (nominally 5 %)."""
+    generator, kinds = random.Random(0), []
+    for _ in range(200):
+        ours, theirs = ([generator.lognormvariate(1, 0.1) for _ in range(4)] for _ in range(2))
+        kinds.append(seconds_crossing(ours, theirs).kind)
+    assert len(kinds) - kinds.count("unclear") <= 16
