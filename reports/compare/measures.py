@@ -31,8 +31,19 @@ class Cost:
 
     @property
     def read(self) -> Callable[[Record], float | None]:
-        """The value in a record."""
-        return self.derive or attrgetter(self.field)
+        """The value in a record; None for a peak while training of a record that did not train."""
+        read = self.derive or attrgetter(self.field)
+        return _if_it_trained(read) if self.while_training else read
+
+    @property
+    def while_training(self) -> bool:
+        """Whether only a method that trains has this cost: what the process held before scoring is not its peak."""
+        return self.field.startswith("memory.train_peak")
+
+    def why_missing(self, entry: Entry) -> str:
+        """Why an entry has no value."""
+        untrained = self.while_training and entry.all and not any(map(trains, entry.all))
+        return "does not train" if untrained else "not measured"
 
     @property
     def name(self) -> str:
@@ -54,6 +65,19 @@ class Cost:
             return units.MISSING
         texts: dict[str, Callable[[float], str]] = {"": units.count, "s": units.seconds, "/s": units.significant}
         return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
+
+
+def trains(record: Record) -> bool:
+    """Whether a record's method computed anything before scoring: steps, or states of its training rows.
+
+    True if nothing about it is recorded.
+    """
+    known = (record.training.steps, record.flops.train, record.parameters.trainable)
+    return any(known) or all(value is None for value in known)
+
+
+def _if_it_trained(read: Callable[[Record], float | None]) -> Callable[[Record], float | None]:
+    return lambda record: read(record) if trains(record) else None
 
 
 def _flops_without_cache(record: Record) -> float | None:

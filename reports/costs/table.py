@@ -76,6 +76,10 @@ def compute_table(panel: Panel, index: int) -> Table:
         "Medians over tasks and runs. One multiply-add is two FLOPs. Training time excludes evaluation and "
         f"tokenisation. Peak memory is that of {kind}."
     )
+    untrained = [entry.label for entry in panel.entries if not any(map(measures.trains, entry.all))]
+    if untrained:
+        verb = "does" if len(untrained) == 1 else "do"
+        note += f" No peak memory of training: {', '.join(untrained)} {verb} not train."
     if panel.timing_mismatch:
         note += f" Times cannot be compared and are left out: {panel.timing_mismatch}."
     columns = (Column("method", numeric=False), *(column for column, _ in shown))

@@ -47,7 +47,7 @@ def points_of(panel: Panel, cost: Cost) -> tuple[list[Point], list[tuple[str, st
         if height is None:
             absent.append((entry.label, _unscored(panel, entry)))
         elif x is None:
-            absent.append((entry.label, "not measured"))
+            absent.append((entry.label, cost.why_missing(entry)))
         else:
             low = height.value if height.low is None else height.low
             high = height.value if height.high is None else height.high
