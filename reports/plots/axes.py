@@ -12,10 +12,11 @@ from matplotlib.ticker import MaxNLocator
 
 from tunefront.reports.compare.measures import PARAMETERS, ROWS, Cost
 from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT
-from tunefront.reports.units import MINUS, plural, si
+from tunefront.reports.plots.ticks import PLAIN, linear_ticks, log_ticks, share_label, tick_label
+from tunefront.reports.units import MINUS, plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -74,46 +75,17 @@ def scale(values: Sequence[float], even: bool = False) -> Scale:
     decades = math.log10(most / least)
     low = 10 ** (math.log10(least) - 0.07 * decades - 0.05)
     high = 10 ** (math.log10(most) + 0.07 * decades + 0.05)
-    ticks = _log_ticks(low, high)
+    ticks = log_ticks(low, high)
     if not zeros:
         return Scale(True, low, high, ticks)
     strip = min(0.1 + 0.05 * zeros, 0.3) * math.log10(high / low)
     return Scale(True, low / 10**strip, high, ticks, low)
 
 
-def tick_label(value: float, unit: str) -> str:
-    """A tick as text.
-
-    >>> tick_label(1000.0, ""), tick_label(1e6, ""), tick_label(2e8, "B"), tick_label(0.5, "s"), tick_label(0, "B")
-    ('1k', '1M', '200\\xa0MB', '0.5\\xa0s', '0')
-    """
-    if value == 0:
-        return "0"
-    if unit == "s":  # seconds have no prefix
-        return f"{value:g}\u00a0s"
-    text = si(value, unit, gap="\u00a0" if unit else "")
-    head = text.split("\u00a0")[0].rstrip("kMGTPE")
-    return text.replace(head, f"{float(head):g}", 1)
-
-
-def _log_ticks(low: float, high: float) -> tuple[float, ...]:
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    for steps in ((1,), (1, 3), (1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
-        ticks = [step * 10.0**power for power in powers for step in steps if low <= step * 10.0**power <= high]
-        if len(ticks) >= 3:
-            break
-    while len(ticks) > 6:
-        ticks = ticks[::2]
-    return tuple(ticks)
-
-
 def _linear(most: float, zeros: bool) -> Scale:
     """From zero, so that a small difference looks small; from slightly below zero if points are at zero."""
     high = 1.12 * most
-    step = 10 ** math.floor(math.log10(high / 2))
-    step = next(size * step for size in (1, 2, 5, 10) if high / (size * step) <= 4.5)
-    ticks = tuple(float(step * i) for i in range(math.floor(high / step) + 1))
-    return Scale(False, -0.06 * high if zeros else 0.0, high, ticks)
+    return Scale(False, -0.06 * high if zeros else 0.0, high, linear_ticks(high, 4.5))
 
 
 LONGEST = 44
@@ -187,7 +159,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
 
 
 def label_ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
-    ticks = thin_ticks(axes, span.ticks, unit, font)
+    ticks = thin_ticks(axes, span.ticks, lambda tick: tick_label(tick, unit), font)
     places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:
         places, names = [span.zero, *places], ["0", *names]
@@ -196,12 +168,17 @@ def label_ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
     axes.set_xticks([], minor=True)
 
 
-def thin_ticks(axes: Axes, ticks: Sequence[float], unit: str, font: float) -> Sequence[float]:
-    """Drops ticks evenly until no label touches another or leaves the page; keeps as many powers of ten as it can."""
+def thin_ticks(
+    axes: Axes, ticks: Sequence[float], label: Callable[[float], str], font: float, unit: float = 1.0
+) -> Sequence[float]:
+    """Drops ticks evenly until no label touches another or leaves the page; keeps as many powers of ten as it can.
+
+    `label`: the text of a tick; `unit`: the position of tick 1 on the axis.
+    """
 
     def room(tick: float) -> tuple[float, float]:
         """The position and width of a label, slightly wider than its digits."""
-        return float(axes.transData.transform((tick, 0.0))[0]), 0.62 * font * len(tick_label(tick, unit))
+        return float(axes.transData.transform((tick * unit, 0.0))[0]), 0.62 * font * len(label(tick))
 
     page = axes.figure.bbox.width
     ticks = [tick for tick in ticks if room(tick)[0] + room(tick)[1] / 2 <= page] or ticks[:1]
@@ -235,13 +212,8 @@ def draw_shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
     if span.log:
         above.set_xscale("log")
     above.set_xlim(span.low, span.high)
-    # On a linear axis, powers of ten would crowd together.
-    shares = [10.0**power for power in range(-7, 1)] if span.log else [0, 0.25, 0.5, 0.75, 1]
-    ticks = [whole * share for share in shares]
-    ticks = [tick for tick in ticks if (span.edge or span.low) <= tick <= span.high]
-    if len(ticks) < 2:
-        ticks = list(span.ticks)
-    places, names = list(ticks), [f"{round(100 * tick / whole, 6):g}\u00a0%" for tick in ticks]
+    shares = thin_ticks(above, share_ticks(span, whole), share_label, 0.9 * font, whole / 100)
+    places, names = [share * whole / 100 for share in shares], [share_label(share) for share in shares]
     if span.zero is not None:
         places, names = [span.zero, *places], ["0\u00a0%", *names]
     above.set_xticks(places, names)
@@ -250,6 +222,20 @@ def draw_shares(axes: Axes, span: Scale, whole: float, font: float) -> None:
     above.spines[["left", "right", "bottom"]].set_visible(False)
     above.spines["top"].set(color=RULE, linewidth=0.7)
     above.set_zorder(axes.get_zorder() - 1)
+
+
+def share_ticks(span: Scale, whole: float) -> tuple[float, ...]:
+    """The shares, in percent of `whole`, that are ticks of an axis: 1, 2 or 5 times a power of ten, or their multiples.
+
+    >>> share_ticks(scale([770, 82_000, 22_700_000]), 22_700_000)
+    (0.01, 0.1, 1.0, 10.0, 100.0)
+    >>> share_ticks(scale([9e6, 10e6]), 22_700_000)
+    (0.0, 10.0, 20.0, 30.0, 40.0)
+    """
+    low, high = 100 * (span.edge or span.low) / whole, 100 * span.high / whole
+    if span.log:
+        return log_ticks(low, high, PLAIN)
+    return (0.0,) if span.ticks == (0.0,) else linear_ticks(high, 6)
 
 
 def _limits(axes: Axes, points: list[Point]) -> None:

@@ -9,8 +9,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from tunefront.reports.plots.axes import scale, short, tick_label
+from tunefront.reports.plots.axes import scale, short
 from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, plot_settings
+from tunefront.reports.plots.ticks import tick_label
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

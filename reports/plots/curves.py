@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from tunefront.reports.plots.axes import Scale, scale, short, thin_ticks, tick_label
+from tunefront.reports.plots.axes import Scale, scale, short, thin_ticks
 from tunefront.reports.plots.bars import max_width
 from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, plot_settings
+from tunefront.reports.plots.ticks import tick_label
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,7 +116,7 @@ def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: flo
         if span.log:
             set_scale("log")
         set_limits(span.low, span.high)
-    across = thin_ticks(axes, places.ticks, "", font)
+    across = thin_ticks(axes, places.ticks, lambda tick: tick_label(tick, ""), font)
     axes.set_xticks(list(across), [tick_label(tick, "") for tick in across])
     axes.set_yticks(list(heights.ticks), [tick_label(tick, titles.unit) for tick in heights.ticks])
     axes.set_xticks([], minor=True)

@@ -9,8 +9,9 @@ from tunefront.reports.compare import measures
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.plots import breakdowns, ranks, style, tradeoff
-from tunefront.reports.plots.axes import describe_height, height_title, tick_label
+from tunefront.reports.plots.axes import describe_height, height_title
 from tunefront.reports.plots.picture import Picture, save
+from tunefront.reports.plots.ticks import tick_label
 from tunefront.reports.sections.certainty import describe_bars
 from tunefront.reports.sections.document import shown_costs
 
