@@ -91,7 +91,7 @@ def crossing(ours: Line, other: Line) -> Crossing:
     """For how many queries `ours` costs less than `other`. They are equal at (start - start') / (slope' - slope).
 
     >>> crossing(Line(1000.0, 1.0), Line(0.0, 5.0))
-    Crossing(kind='after', queries=250.0)
+    Crossing(kind='after', queries=250.0, reason='')
     """
     ahead, gain = ours.start - other.start, other.slope - ours.slope
     if gain == 0:
