@@ -14,7 +14,7 @@ import pytest
 from packaging.requirements import Requirement
 from PIL import Image
 
-from docs.scripts import reference, rooms
+from docs.scripts import coverage, reference, rooms
 from tests import ROOT
 
 NEEDED = ("mkdocs", "material", "mkdocstrings")
@@ -128,3 +128,38 @@ def test_a_page_needs_no_other_host(site: Path) -> None:
         r"|<link[^>]* rel=[\"']?(?:stylesheet|preconnect)[^>]* href=[\"']?(?:https?:)?//"
     )
     assert not [page.name for page in site.rglob("*.html") if loaded.search(page.read_text(encoding="utf-8"))]
+
+
+def table_of(part: str) -> list[list[str]]:
+    """The rows of a simulated table on the page of statistics, without its head."""
+    page = coverage.PAGE.read_text(encoding="utf-8")
+    block = page.split(f"<!-- {part}: start -->")[1].split(f"<!-- {part}: end -->")[0]
+    lines = [line for line in block.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+
+
+def test_the_simulated_coverage_has_every_world_and_design() -> None:
+    expected = [[name, f"{tasks} × {runs}"] for name in coverage.WORLDS for tasks, runs in coverage.DESIGNS]
+    assert [row[:2] for row in table_of("coverage")] == expected
+
+
+def test_the_simulated_shares_are_those_that_the_page_promises() -> None:
+    """Above .94 for equal methods, at most 6 % false alarms of the tied set: two standard errors more than 5 %."""
+    for row in table_of("coverage"):
+        odd, others, at_once, *alarms = (float(cell.removesuffix("\u00a0%").removesuffix(" %")) for cell in row[3:])
+        assert min(odd, others, at_once) >= (94 if row[0] == "equal: 5 points" else 90), row
+        assert max(alarms) <= 6, row
+
+
+def test_a_few_repetitions_give_a_row_of_each_table() -> None:
+    (design, *_), world = coverage.DESIGNS, next(iter(coverage.WORLDS.values()))
+    assert all(0 <= share <= 1 for share in coverage.coverage_row(4, design, world, 0))
+    said, true = coverage.calibration(3, (5, 3), world, 0)["best"]
+    assert said.shape == true.shape == (3 * coverage.FEW,)
+
+
+def test_a_block_replaces_the_one_before_it() -> None:
+    page = "a\n<!-- part: start -->\nold\n<!-- part: end -->\nb"
+    assert coverage.put(page, "part", ["new"]) == "a\n<!-- part: start -->\n\nnew\n\n<!-- part: end -->\nb"
+    with pytest.raises(ValueError, match="no lines"):
+        coverage.put(page, "other", ["new"])

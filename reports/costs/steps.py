@@ -44,9 +44,9 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
     known = [found for parts in compared.values() for found in parts.values()]
     cached = [entry.label for entry in panel.entries if _steps_from_features(entry)]
-    text = (TEXT + (f" {CACHED} {', '.join(cached)}." if cached else ""), *_how(known), *why)
+    paragraphs = (TEXT + (f" {CACHED} {', '.join(cached)}." if cached else ""), *_how(known), *why)
     tables = (_table(panel, index), *_ratio_table(panel, index, compared))
-    return Ledger("time", "Time of a training step", _short(panel, compared), text, tables)
+    return Ledger("time", "Time of a training step", _short(panel, compared), paragraphs, tables)
 
 
 def _how(known: Sequence[Ratio]) -> tuple[str, ...]:
