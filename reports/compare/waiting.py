@@ -42,8 +42,9 @@ def describe_waiting(records: Sequence[Record]) -> str:
     if not waited:
         return ""
     times = units.significant(statistics.median(waited), 2)
+    known = "" if len(ratios) == len(records) else " whose processor time is known"
     return (
-        f"The machine was busy: in {len(waited)} of {units.plural(len(ratios), 'run')} training and scoring took more "
-        f"than {LONGER:g} times their processor time (in the median {times} times), so their "
+        f"The machine was busy: in {len(waited)} of {units.plural(len(ratios), 'run')}{known} training and scoring "
+        f"took more than {LONGER:g} times their processor time (in the median {times} times), so their "
         "seconds are too high."
     )

@@ -150,6 +150,6 @@ def _short(panel: Panel, plans: dict[str, Record]) -> str:
 
 
 def _ratios(panel: Panel, cost: Cost, plans: dict[str, Record]) -> list[float]:
-    return [
-        value for entry in panel.entries if (value := ratio(predicted_and_measured(entry, cost, plans))) is not None
-    ]
+    """Predicted over measured of every record that has both; a cost that was measured as zero is left out."""
+    pairs = [pair for entry in panel.entries for pair in predicted_and_measured(entry, cost, plans)]
+    return [ours / theirs if theirs else 1.0 for ours, theirs in pairs if theirs or not ours]

@@ -178,9 +178,10 @@ def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
         pair
         for ways in ways_by_task.values()
         for pair in compare_ways(ways, "flops")
-        if pair.prompted.how and pair.crossing.kind == "after" and pair.trained.label in worthwhile
+        if pair.prompted.how and pair.crossing.kind in ("after", "always") and pair.trained.label in worthwhile
     ]
     if not met:
         return ""
     soonest = min(met, key=lambda pair: pair.crossing.queries or 0.0)
-    return f"{soonest.trained.label} costs fewer FLOPs than {soonest.prompted.name} {soonest.crossing.words}"
+    names = f"{soonest.trained.label} costs fewer FLOPs than {soonest.prompted.name}"
+    return f"earliest: {names} {soonest.crossing.words}"

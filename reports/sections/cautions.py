@@ -63,7 +63,8 @@ def comparison_warnings(
         texts.append(f"Trials with missing runs were excluded from the choice of recipes for {', '.join(fewer)}.")
     blank = sum(not units.finite(record.score) for record in ok)
     if blank:
-        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and are left out.")
+        left_out = "is" if blank == 1 else "are"
+        texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and {left_out} left out.")
     return texts
 
 
@@ -104,7 +105,10 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         texts.append(f"Unequal tuning budget{where}: the number of recipes tried differs ({listed}).")
     partial = [entry.label for entry in panel.entries if entry.average(panel.tasks) is None]
     if partial:
-        texts.append(f"Not every task has a score{where} for {', '.join(partial)}; they have no average.")
+        subject = "it has no average, and its costs are medians over the tasks that it ran on"
+        if len(partial) > 1:
+            subject = "they have no average, and their costs are medians over the tasks that they ran on"
+        texts.append(f"Not every task has a score{where} for {', '.join(partial)}; {subject}.")
     runs = {len(entry.scores(task)) for entry in panel.entries for task in panel.tasks} - {0}
     if panel.few_shot:
         uneven = [names[task] for task in panel.tasks if _uneven(panel, task)]

@@ -254,11 +254,18 @@ def _tag(backbone: str, amount: int | None, index: int) -> str:
 
 def _undrawn(panel: Panel) -> str:
     """The costs that are not plotted, and why."""
+    if not any(panel.height(entry) is not None for entry in panel.entries):
+        return "Nothing is plotted, since no method has a score."
     left = [cost for cost in measures.plotted_costs(panel) if cost not in shown_costs(panel)]
+    untrained = [cost for cost in left if cost.while_training and not any(map(measures.trains, panel.records))]
+    left = [cost for cost in left if cost not in untrained]
     uneven = [cost.name for cost in left if cost.timed and panel.timing_mismatch]
     unknown = [cost.name for cost in left if not (cost.timed and panel.timing_mismatch)]
     texts = [f"Not plotted, since seconds cannot be compared here: {', '.join(uneven)}."] if uneven else []
     texts += [f"Not plotted, since no method with a score has a measurement: {', '.join(unknown)}."] if unknown else []
+    texts += (
+        [f"Not plotted, since no method trains: {', '.join(cost.name for cost in untrained)}."] if untrained else []
+    )
     return " ".join(texts)
 
 

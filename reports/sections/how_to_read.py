@@ -23,8 +23,11 @@ CERTAINTY = (
 
 def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     """The explanations, each as a heading and a paragraph."""
+    if not panels:
+        return []
     rows = finite_values(
-        (record for panel in panels for record in panel.records), lambda record: record.data.n_test or None
+        (record for panel in panels if panel.metric == "accuracy" for record in panel.records),
+        lambda record: record.data.n_test or None,
     )
     reference = next((panel.reference for panel in panels if panel.reference is not None), None)
     name = reference.label if reference is not None else "the reference"
@@ -40,19 +43,21 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
         free = " Methods that cost nothing are at 0, left of the break in a logarithmic axis."
     prompted = any(record.prompt.demonstration_ids for panel in panels for record in panel.records)
     saved = "the saved file and of the demonstrations' text" if prompted else "the saved file"
+    sure = any(panel.evidence is not None for panel in panels)
+    bars = " A bar is a 95 % interval, explained below the first plot." if sure else ""
     entries = [
         (
             "Plots",
-            f"{height} A bar is a 95 % interval, explained below the first plot. Better methods are higher and further "
-            f"left. Sizes of one method share a colour and a line. A hollow point lacks some tasks.{free}",
+            f"{height}{bars} Better methods are higher and further left. Sizes of one method share a colour and a "
+            f"line. A hollow point lacks some tasks.{free}",
         ),
         ("Scores", _scores(any(panel.few_shot for panel in panels))),
         (
             "Costs",
             "All costs are measured: parameters are those that require gradients after training, bytes are those of "
-            f"{saved}, FLOPs are counted at run time. A dash means not measured, never zero.",
+            f"{saved}, FLOPs are counted at run time. A dash means not measured, or nothing to measure; never zero.",
         ),
-        ("How sure", CERTAINTY),
+        *([("How sure", CERTAINTY)] if sure else []),
         ("Numbers", "Every number links to the records that it was computed from, and these name their files."),
     ]
     if any(entry.collapsed for panel in panels for entry in panel.entries):
@@ -75,7 +80,8 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
         error = 100 * math.sqrt(0.8 * 0.2 / min(rows))
         text = (
             f"The smallest scored split has {units.plural(int(min(rows)), 'row')}. On that number of rows, an accuracy "
-            f"near 80 has a standard error of about {error:.1f} points, for any number of seeds."
+            f"near 80 of one run has a standard error of about {error:.1f} points by the choice of rows alone, which "
+            "more seeds do not remove. Differences between methods on the same rows often vary less."
         )
         entries.insert(2, ("Test rows", text))
     return entries

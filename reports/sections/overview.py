@@ -44,9 +44,11 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
         for label in first
     )
     shots_text = f", with {describe_shots(panels[0].shots)}" if same_shots else ""
+    compared = any(panel.relative_tasks and len(panel.entries) > 1 for panel in panels)
+    gaps = f", with the difference to {reference} in points in brackets" if compared else ""
     note = (
-        f"Average over the tasks of the column, × 100{shots_text}, with the difference to {reference} in points in "
-        "brackets, as in the score tables below. A dash: not run, or no score on some task."
+        f"Average over the tasks of the column, × 100{shots_text}{gaps}, as in the score tables below. A dash: not "
+        "run, or no score on some task."
     )
     if len({panel.tasks for panel in panels}) > 1:
         note += " Compare within a column only: the columns have different tasks."

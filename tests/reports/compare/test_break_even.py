@@ -214,7 +214,7 @@ def test_the_report_has_the_ledger_if_there_are_trained_and_prompted_methods():
     assert flops.endswith("in FLOPs")
     assert seconds.endswith("in seconds")
     assert "bytes" in stored
-    assert ledger.short.startswith("ia3 costs fewer FLOPs than icl:k=4 without cache after ")
+    assert ledger.short.startswith("earliest: ia3 costs fewer FLOPs than icl:k=4 without cache after ")
     for alone in ("ia3", "icl:k=4"):
         assert not document.compose([prompted(label=alone)]).pages[0].ledgers
 
