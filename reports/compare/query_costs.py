@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Line
 from tunefront.reports.compare.factors import draw_of
+from tunefront.reports.compare.measures import trains
 from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.units import finite
 
@@ -85,27 +86,26 @@ class Way:
 def list_ways(rows: Mapping[str, Sequence[Record]]) -> list[Way]:
     """The ways to answer queries on one task, trained ones first. `rows` are its records by label.
 
-    A record that trained no parameters is a prompt.
+    A record that computed nothing but its prompt before the first query is prompted. One that keeps states of its
+    training rows is not, although it trains no parameters.
     """
     listed = [way for label, records in rows.items() for way in _ways_of(label, records)]
     return sorted(listed, key=lambda way: not way.trained)
 
 
 def _ways_of(label: str, records: Sequence[Record]) -> list[Way]:
-    trained = median(finite_values(records, lambda record: record.parameters.trainable))
-    if trained is None:
+    if all(record.parameters.trainable is None for record in records):
         return []
+    trained = any(map(trains, records))
 
     def way(how: str, flops: Cost, seconds: Cost, cache: bool = False) -> Way:
         runs = tuple(
             Run((record.template, draw_of(record)), _line(flops(record)), _line(seconds(record)), record)
             for record in records
         )
-        return Way(
-            label, trained > 0, how, runs, median(finite_values(records, lambda record: _kept_bytes(record, cache)))
-        )
+        return Way(label, trained, how, runs, median(finite_values(records, lambda record: _kept_bytes(record, cache))))
 
-    if trained > 0 or not any(record.prompt.demonstration_ids for record in records):
+    if trained or not any(record.prompt.demonstration_ids for record in records):
         return [way("", _flops, _seconds)]
     if all(record.prompt.kv_cache_bytes is None for record in records):
         # No cache is possible: each timed query processed its demonstrations. A prefix was only read for calibration.
@@ -147,7 +147,7 @@ def _start_cost(training: float | None, record: Record, reading: float | None) -
     if reading is None and record.prompt.prefix_tokens and record.prompt.kv_cache_bytes is not None:
         return None
     read = _or_zero(reading)
-    return read if not record.parameters.trainable else None if training is None else training + read
+    return read if not trains(record) else None if training is None else training + read
 
 
 def _query_flops_without_cache(record: Record) -> float | None:

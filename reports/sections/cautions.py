@@ -115,7 +115,7 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         if uneven:
             texts.append(
                 f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds: their "
-                "means are over different prompts or rows. Differences use only runs that both methods have."
+                "means are over different prompts or rows. Differences use only runs that the methods share."
             )
     elif len(runs) > 1:
         texts.append(f"The number of runs differs between methods or tasks{where} ({min(runs)} to {max(runs)}).")

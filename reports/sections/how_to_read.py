@@ -40,7 +40,7 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     )
     free = ""
     if any(record.parameters.trainable == 0 for panel in panels for record in panel.records):
-        free = " Methods that cost nothing are at 0, left of the break in a logarithmic axis."
+        free = " A cost of 0 is left of the break in a logarithmic axis."
     prompted = any(record.prompt.demonstration_ids for panel in panels for record in panel.records)
     saved = "the saved file and of the demonstrations' text" if prompted else "the saved file"
     sure = any(panel.evidence is not None for panel in panels)

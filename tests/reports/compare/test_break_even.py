@@ -299,6 +299,17 @@ def test_a_prompt_that_keeps_nothing_reads_nothing():
     assert with_cache.seconds == without_cache.seconds == Line(0, 0.5)
 
 
+def test_a_method_that_keeps_states_of_its_rows_is_no_prompt():
+    """It trains no parameters, but pays for its states before the first query."""
+    kept = prompted(label="knn", **{**NUMBERS, "flops.train": 5000, "training.steps": 0, "parameters.trainable": 0})
+    assert break_even_table([prompted(label="ia3", **NUMBERS), kept]) is None
+    prompt = prompted(label="icl:k=4", **PROMPT)
+    table = break_even_table([kept, prompt])
+    assert [column.head for column in table.columns[2:]] == ["icl:k=4", "icl:k=4"]
+    (way,) = list_ways({"knn": [kept]})
+    assert (way.trained, way.flops) == (True, Line(5000, 1000))
+
+
 # Seconds per query that cannot be told apart.
 
 
