@@ -10,7 +10,7 @@ from tunefront.reports.compare.ratios import Ratio, ratio, relative_error
 from tunefront.reports.compare.statistics import finite_values, median
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.entries import Entry
@@ -46,9 +46,11 @@ def ratios(entry: Entry, reference: Entry | None) -> dict[str, Ratio]:
     return {part: value for part, value in found.items() if value is not None}
 
 
-def why_not_faster(entry: Entry, reference: Entry | None) -> str | None:
-    """Which parts of the reference's step a method does faster or slower, and how long its whole step takes."""
-    found = ratios(entry, reference)
+def why_not_faster(entry: Entry, reference: Entry | None, found: Mapping[str, Ratio]) -> str | None:
+    """Which parts of the reference's step a method does faster or slower, and how long its whole step takes.
+
+    `found` are its `ratios`; None if these are empty.
+    """
     if reference is None or "step" not in found:
         return None
     ours, base = on_shared_cells([entry, reference], seconds_of_step)

@@ -41,7 +41,8 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     if panel.timing_mismatch or not any(record.seconds.steps for record in panel.records):
         return None
     compared = {entry.label: ratios(entry, panel.reference) for entry in panel.entries}
-    why = [text for entry in panel.entries if (text := why_not_faster(entry, panel.reference)) is not None]
+    sentences = (why_not_faster(entry, panel.reference, compared[entry.label]) for entry in panel.entries)
+    why = [text for text in sentences if text is not None]
     known = [found for parts in compared.values() for found in parts.values()]
     cached = [entry.label for entry in panel.entries if _steps_from_features(entry)]
     paragraphs = (TEXT + (f" {CACHED} {', '.join(cached)}." if cached else ""), *_how(known), *why)
