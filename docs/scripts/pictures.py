@@ -45,7 +45,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     records = load_records(parser.parse_args().results)
     with tempfile.TemporaryDirectory() as folder:
-        page, *_ = write(records, folder, ["html"])
+        page, *_ = write(records, folder, ["html"], places=records.places)
         first_screen(page, FOLDER / "report.png")
         plots = sorted(Path(folder, "plots").glob("1-*-tradeoff.svg"))
         text = plots[0].read_text(encoding="utf-8").replace("fill: none", "fill: #ffffff", 1)  # dark pages show through
