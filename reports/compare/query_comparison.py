@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Crossing, Line, crossing
 from tunefront.reports.compare.query_costs import SAME, Way
-from tunefront.reports.compare.ratios import ratio
-from tunefront.reports.units import significant
+from tunefront.reports.compare.ratios import bound_text, ratio
 
 if TYPE_CHECKING:
     from tunefront.reports.compare.ratios import Ratio
@@ -63,7 +62,7 @@ def _why_unclear(ours: Way, theirs: Way, cells: Collection[Hashable]) -> str:
         return "one run of each says nothing about noise, and no FLOPs per query confirm the difference"
     if found.smaller if seconds[0] < seconds[1] else found.larger:
         return ""
-    interval = f"{significant(found.low)} to {significant(found.high)}"
+    interval = f"{bound_text(found.low)} to {bound_text(found.high)}"
     return f"the 95\u00a0% interval of the ratio of their seconds per query is {interval}"
 
 

@@ -11,7 +11,7 @@ from scipy import stats
 
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import cell_of
-from tunefront.reports.units import finite
+from tunefront.reports.units import finite, significant
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable, Iterable
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record, Spread
 
 LEVEL = 0.95
+FARTHEST, NEAREST = 1e4, 1e-5
+"""Ends of intervals beyond these are not written out."""
 IQR_OF_NORMAL = 1.349
 """Interquartile range of a normal distribution of standard deviation 1."""
 MEDIAN_FACTOR = math.sqrt(math.pi / 2)
@@ -90,6 +92,15 @@ def relative_error(spread: Spread) -> float | None:
         return None
     deviation = (spread.high - spread.low) / IQR_OF_NORMAL
     return MEDIAN_FACTOR * deviation / math.sqrt(spread.count) / spread.median
+
+
+def bound_text(value: float) -> str:
+    """The end of an interval of a ratio: two runs that differ much give ends of many digits.
+
+    >>> bound_text(0.722), bound_text(3.5e19), bound_text(1e-9)
+    ('0.722', '>10,000', '<0.00001')
+    """
+    return f">{FARTHEST:,.0f}" if value > FARTHEST else f"<{NEAREST:.5f}" if value < NEAREST else significant(value)
 
 
 def _pairs(

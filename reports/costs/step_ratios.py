@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.entries import on_shared_cells
-from tunefront.reports.compare.ratios import Ratio, ratio, relative_error
+from tunefront.reports.compare.ratios import Ratio, bound_text, ratio, relative_error
 from tunefront.reports.compare.statistics import finite_values, median
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _interval(value: Ratio) -> str:
     """
     if value.low is None or value.high is None:
         return "interval unknown"
-    return f"{units.significant(value.low)} to {units.significant(value.high)}"
+    return f"{bound_text(value.low)} to {bound_text(value.high)}"
 
 
 def _negligible(part: str, ours: Entry, base: Entry) -> bool:

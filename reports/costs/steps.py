@@ -5,8 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
+from tunefront.reports.compare.ratios import bound_text
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.costs.step_ratios import NAMES, PARTS, quartiles, ratios, step_seconds, why_not_faster
+from tunefront.reports.costs.step_ratios import (
+    NAMES,
+    PARTS,
+    quartiles,
+    ratios,
+    step_seconds,
+    why_not_faster,
+)
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
@@ -122,7 +130,7 @@ def _ratio_cell(found: Ratio | None, link: str) -> Cell:
     if found is None:
         return Cell(units.MISSING)
     known = found.low is not None and found.high is not None
-    between = f"({units.significant(found.low or 0)}–{units.significant(found.high or 0)})" if known else ""
+    between = f"({bound_text(found.low or 0)}–{bound_text(found.high or 0)})" if known else ""
     return Cell(units.times(found.value), between, units.exact(found.value), link)
 
 
