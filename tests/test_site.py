@@ -144,11 +144,12 @@ def test_the_simulated_coverage_has_every_world_and_design() -> None:
 
 
 def test_the_simulated_shares_are_those_that_the_page_promises() -> None:
-    """Above .94 for equal methods, at most 6 % false alarms of the tied set: two standard errors more than 5 %."""
+    """Methods that are equally stable: at least 94 %, and at most 6 % false alarms. One unstable one: 90 % and 8 %."""
     for row in table_of("coverage"):
         odd, others, at_once, *alarms = (float(cell.removesuffix("\u00a0%").removesuffix(" %")) for cell in row[3:])
-        assert min(odd, others, at_once) >= (94 if row[0] == "equal: 5 points" else 90), row
-        assert max(alarms) <= 6, row
+        unstable = row[0].startswith("one unstable")
+        assert min(odd, others, at_once) >= (90 if unstable else 94), row
+        assert max(alarms) <= (8 if unstable else 6), row
 
 
 def test_a_few_repetitions_give_a_row_of_each_table() -> None:
