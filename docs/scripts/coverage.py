@@ -1,8 +1,8 @@
 """The simulated figures of docs/statistics.md: `python -m docs.scripts.coverage` computes them and writes them there.
 
 The worlds are those of tests/reports/compare/uncertainty/worlds.py: the truth is known, so that one can count how often
-an interval contains it. The whole takes about half an hour of one core; `--repetitions 50` shows in minutes that it runs.
-`--part` writes one table alone.
+an interval contains it. The whole takes about half an hour of one core; `--repetitions 50` shows in minutes that it
+runs. `--part` writes one table alone.
 """
 
 from __future__ import annotations
