@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 NAMED = 5
 """Most methods that a sentence names."""
+EQUAL = 1e-9
+"""Means that differ by less are the same."""
 FLAT = 0.05
 """A difference below this is shown as 0.0 points."""
 ALONE = 0.25
@@ -175,8 +177,16 @@ def _listed(labels: Sequence[str]) -> str:
 
 def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
     best, others = known.best, [label for label in known.tied_labels if label != known.best]
-    text = f"{where}{best} has the highest mean, {max(known.estimate.means):.1f} points over {extent(known)}"
-    below = len(known.labels) - 1 - len(others)
+    means = dict(zip(known.labels, known.estimate.means, strict=True))
+    same = [label for label in others if means[best] - means[label] < EQUAL]
+    subject = f"{_listed([best, *same])} have the same" if same else f"{best} has the"
+    text = f"{where}{subject} highest mean, {means[best]:.1f} points over {extent(known)}"
+    others = [label for label in others if label not in same]
+    below = len(known.labels) - 1 - len(others) - len(same)
+    if same and not others:
+        text += "." if not below else f", and {units.plural(below, 'method')} {'is' if below == 1 else 'are'} below it "
+        text += "" if not below else "beyond chance."
+        return f"{text} {_parameters(panel, choice, best, alone=False)}"
     if not others:
         text += ", and the other method is below it" if below == 1 else f", and the other {below} methods are below it"
         return f"{text} beyond chance. {_parameters(panel, choice, best, alone=True)}"
@@ -191,7 +201,7 @@ def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
 
 def _parameters(panel: Panel, choice: str, best: str, alone: bool) -> str:
     entry = next(entry for entry in panel.entries if entry.label == choice)
-    subject = "It trains" if alone else f"Of these, {choice} trains the fewest parameters:"
+    subject = "Its trained parameters:" if alone else f"Of these, {choice} trains the fewest parameters:"
     return f"{subject} {trained_share(entry)}."
 
 
@@ -206,8 +216,12 @@ def trained_share(entry: Entry) -> str:
 
 
 def _compared(known: Evidence, choice: str) -> list[tuple[str, Interval]]:
-    """The recommended and the best method with their differences from the reference."""
+    """The recommended and the best method with their differences from the reference; if it is both, the next best."""
     labels = dict.fromkeys((choice, known.best))
+    base = None if known.reference is None else known.labels[known.reference]
+    if set(labels) == {base}:
+        order = sorted(range(len(known.labels)), key=lambda place: -known.estimate.means[place])
+        labels = dict.fromkeys(known.labels[place] for place in order[1:2])
     found = [(label, known.interval(label)) for label in labels]
     return [(label, one) for label, one in found if one is not None]
 
@@ -283,7 +297,7 @@ def _other_tasks(known: Evidence, choice: str, names: Mapping[str, str]) -> str:
     if found is not None:
         gain = f"{first} {units.signed(found.difference)} points {interval_text(found)}"
         texts.append(
-            f"On other tasks like these {tasks}, against {base}: {gain} (95 % interval of this difference alone, from "
+            f"On other tasks like these {tasks}, against {base}: {gain} (95 % intervals of all methods at once, from "
             "the spread over tasks)."
         )
     ranks = known.ranks

@@ -31,8 +31,11 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str, names: Mapp
         answer, *further = verdict(panel, panel.evidence, where, names)
         alone = [] if panel.relative_tasks else [_unrelated(panel, reference)]
         return [answer, *below, *further, *alone]
+    unsure = f"How sure this is cannot be computed: {panel.no_evidence}."
     if not panel.relative_tasks or panel.reference is None:
         return [_best(panel, where), *below, _unrelated(panel, reference)]
+    if panel.reference not in panel.worthwhile:
+        return [_best(panel, where), *below, unsure]
     others = [(panel.difference(entry), entry) for entry in panel.entries if entry is not panel.reference]
     pairs = [(gap, entry) for gap, entry in others if gap is not None]
     if not pairs:
@@ -57,7 +60,6 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str, names: Mapp
             f"{_no_method(where)} came within {NEAR:g} point of {panel.reference.label}. The closest, {best.label}, "
             f"was {abs(best_gap):.1f} points below, {_share(best)}, over {_extent(panel, best)}."
         )
-    unsure = f"How sure this is cannot be computed: {panel.no_evidence}."
     return [*sentences, *below, *([_count_pairs(panel, entry)] if panel.few_shot else []), unsure]
 
 

@@ -29,10 +29,10 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
     )
     rows = []
     for e, entry in enumerate(panel.entries):
-        is_base, tied = entry is panel.reference, panel.is_tied(entry)
+        is_base, average = entry is panel.reference, entry.average(panel.tasks)
+        tied = average is not None and panel.is_tied(entry)
         cells = [Cell(entry.label, "reference" if is_base and relative else "", strong=tied)]
         cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
-        average = entry.average(panel.tasks)
         cells.append(
             Cell(units.points(average), "", _exact(average), link_if_present(average, anchor(index, e)), strong=tied)
         )

@@ -7,6 +7,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from tests.reports.answered import answered, world
 from tunefront.bench.records import Records
@@ -223,6 +224,7 @@ def test_equal_methods_and_equal_scores_break_nothing(tmp_path):
     records = Records(made, {one.key: str(tmp_path) for one in made})
     report = report_of(records)
     assert report.pages[0].panel.evidence.tied_labels == ("full", "ia3")
+    assert report.lead[0].startswith("full and ia3 have the same highest mean")
     assert "nan" not in " ".join(report.lead).lower()
 
 
@@ -242,3 +244,17 @@ def test_an_interval_against_the_reference_never_contradicts_the_tied_set(tmp_pa
         for best, other in pairs:
             against = known.interval(best if other == "full" else other)
             assert against.separates == (other not in known.tied_labels)
+
+
+def test_where_the_reference_is_the_best_the_next_best_is_compared_with_it(tmp_path):
+    lead = lead_of(world(tmp_path, {"full": 0.95, "ia3": 0.6, "features": 0.5}, tasks=("sst2",), draws=(0,)))
+    assert re.search(r"against full: ia3 \S+ points \[.*\], McNemar p", lead)
+
+
+def test_intervals_on_other_tasks_hold_at_once(tmp_path):
+    six = tuple(f"task{number}" for number in range(6))
+    known = report_of(world(tmp_path, CLEAR, six, draws=(0, 1), rows=60)).pages[0].panel.evidence
+    found = known.on_new_tasks("ia3", "full")
+    gains = np.array(list(known.task_gains("ia3", "full").values()))
+    half = stats.t.ppf(1 - 0.025 / 2, 5) * gains.std(ddof=1) / np.sqrt(6)
+    assert (found.low, found.high) == pytest.approx((gains.mean() - half, gains.mean() + half))
