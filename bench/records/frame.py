@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, get_args, get_origin
 from tunefront.bench.records.record import GROUPS, Record, leaves
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pandas as pd
 
@@ -19,19 +19,30 @@ MAPPINGS = frozenset(
     if any(get_origin(kind) is dict for kind in (field.annotation, *get_args(field.annotation)))
 )
 """Fields that are mappings: each name in them is a column. A null mapping has none."""
+_LEFT_OUT = frozenset((*LONG, *MAPPINGS))
 
 
 def flatten(record: Record) -> dict[str, object]:
     """A record's fields with `score`, `selection_score` and `task_bytes`. Fields of groups and mappings have dotted
     names: `flops.train`, `recipe.learning_rate`, `memory.phases.forward.inputs`."""
-    import pandas as pd
-
     content = record.model_dump()
     groups = {name: content.pop(name) for name in GROUPS}
     derived = {"score": record.score, "selection_score": record.selection_score, "task_bytes": record.task_bytes}
-    table = pd.json_normalize({**content, "attempts": " | ".join(record.attempts), **derived, **groups})
-    row = table.astype(object).iloc[0].to_dict()  # objects: a float column would round large integers
-    return {str(name): value for name, value in row.items() if name not in (*LONG, *MAPPINGS)}
+    content |= {"attempts": " | ".join(record.attempts), **derived, **groups}
+    single = {name: value for name, value in content.items() if not isinstance(value, dict)}
+    nested = {name: value for name, value in content.items() if isinstance(value, dict)}
+    row = {**single, **dict(_dotted(nested, ""))}
+    return {name: value for name, value in row.items() if name not in _LEFT_OUT}
+
+
+def _dotted(fields: Mapping[str, object], place: str) -> Iterator[tuple[str, object]]:
+    """The values of nested mappings with their dotted names. `pandas.json_normalize` does the same, but makes a table
+    of each record, which takes a hundred times as long."""
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            yield from _dotted(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
 
 
 def to_frame(records: Iterable[Record], places: Mapping[str, str] | None = None) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from tunefront.bench.errors import UserError, UserErrors
-from tunefront.reports.compare.filters import RESULTS, fields_of
+from tunefront.reports.compare.filters import RESULTS, field_of
 from tunefront.reports.names import make_visible
 from tunefront.reports.units import number, plural
 
@@ -30,6 +30,7 @@ PROMPTED = frozenset({"normalization", "context_length"})
 """Settings that change numbers only if there is a prompt. They may differ between encoders."""
 TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
 """Seconds are compared only if all of these fields are equal."""
+_ABSENT = object()
 
 
 Places = Mapping[str, str]
@@ -123,9 +124,9 @@ def _affected_by(records: Sequence[Record], setting: str) -> Sequence[Record]:
 def _difference_message(records: Sequence[Record], field: str, where: str, places: Places) -> str | None:
     by_value: dict[str, list[Record]] = {}
     for record in records:
-        fields = fields_of(record)
-        if field in fields or field not in SCOPED:
-            by_value.setdefault(number(fields.get(field)), []).append(record)
+        value = field_of(record, field, None if field not in SCOPED else _ABSENT)
+        if value is not _ABSENT:
+            by_value.setdefault(number(value), []).append(record)
     if len(by_value) < 2:
         return None
     return _message(field, by_value, where, places) + _prune_hint(field, records, places)
@@ -219,7 +220,7 @@ def _prune_hint(field: str, records: Sequence[Record], places: Places) -> str:
 def _value(record: Record, field: str, places: Places) -> str:
     if field == RESULTS:
         return make_visible(places.get(record.key, ""))
-    return number(fields_of(record).get(field))
+    return number(field_of(record, field))
 
 
 def group_by(records: Iterable[T], key: Callable[[T], K]) -> dict[K, list[T]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from tunefront.bench.records import Record
 from tunefront.reports.compare.collapse import Collapsed, count_collapsed
@@ -17,6 +18,7 @@ from tunefront.reports.compare.statistics import (
     mean_if_complete,
     median,
 )
+from tunefront.reports.units import finite
 
 Measure = Callable[[Record], float | None]
 
@@ -61,13 +63,22 @@ class Entry:
         """The collapsed runs over all tasks."""
         return count_collapsed(self.all)
 
+    @cached_property
+    def _scored(self) -> dict[str, list[tuple[Record, float]]]:
+        """The records with a finite score, and that score, by task."""
+        scored = {task: [(run, run.score) for run in runs] for task, runs in self.records.items()}
+        return {
+            task: [(run, score) for run, score in pairs if score is not None and finite(score)]
+            for task, pairs in scored.items()
+        }
+
     def runs(self, task: str) -> list[Record]:
         """The records of a task that have a finite score."""
-        return [record for record in self.records.get(task, ()) if finite_values([record], _score)]
+        return [record for record, _ in self._scored.get(task, ())]
 
     def scores(self, task: str) -> list[float]:
         """The headline scores on a task, one per run; runs without a finite score are left out."""
-        return finite_values(self.records.get(task, ()), _score)
+        return [score for _, score in self._scored.get(task, ())]
 
     def center(self, task: str) -> float | None:
         """Mean score over the runs of a task."""
@@ -108,7 +119,3 @@ def _records_in_cells(entry: Entry, cells: set[Hashable], measure: Measure) -> d
 def _cell(record: Record) -> Hashable:
     """Task, template and draw. Seeds repeat a cell and its costs."""
     return record.task, record.template, draw_of(record)
-
-
-def _score(record: Record) -> float | None:
-    return record.score

@@ -29,14 +29,29 @@ _SHORT = {end: name for name in _LEAVES if _ENDS[end := name.rpartition(".")[2]]
 """Fields by the last part of their names, where that part is unique."""
 
 
+_READERS = {name: attrgetter(field) for name, field in {**_SHORT, **{name: name for name in _LEAVES}}.items()}
+"""What reads a field of its own from a record, by its name or the last part of its name."""
+_FINGERPRINT = "_fingerprint"
+
+
+def field_of(record: Record, name: str, default: object = None) -> object:
+    """One of the fields of `fields_of`, without reading the others; `default` if the record has none of this name."""
+    if name in _READERS:
+        return _READERS[name](record)
+    for nested in (record.recipe, record.settings, record.versions):
+        if name in nested:
+            return nested[name]
+    whole = name.removesuffix(_FINGERPRINT)
+    return default if whole == name else record.fingerprints.get(whole, default)
+
+
 def fields_of(record: Record) -> dict[str, object]:
     """The fields by which a record can be filtered: its own (`data.n_train`, or `n_train` if unique), those of its
     recipe and settings, package versions, and `method_fingerprint`, `backbone_fingerprint`, `task_fingerprint`."""
-    fields: dict[str, object] = {f"{name}_fingerprint": value for name, value in record.fingerprints.items()}
+    fields: dict[str, object] = {f"{name}{_FINGERPRINT}": value for name, value in record.fingerprints.items()}
     for nested in (record.versions, record.settings, record.recipe):
         fields.update(nested)
-    fields.update({end: attrgetter(name)(record) for end, name in _SHORT.items()})
-    fields.update({name: attrgetter(name)(record) for name in _LEAVES})
+    fields.update({name: read(record) for name, read in _READERS.items()})
     return fields
 
 

@@ -121,6 +121,14 @@ class Panel:
             for task, runs in ((task, self.reference.runs(task)) for task in self.relative_tasks)
         }
 
+    @cached_property
+    def _tasks_without_draws(self) -> frozenset[str]:
+        """The tasks on which a run of the reference stands for every draw and seed."""
+        reference = self.reference
+        if reference is None:
+            return frozenset()
+        return frozenset(task for task in reference.records if any(map(same_for_all_draws, reference.runs(task))))
+
     def _cell(self, record: Record) -> tuple[Hashable, ...] | None:
         """The cell that two scores must share to be compared: template, draw and seed. None if only seeds vary: a score
         is then compared with the reference's mean over seeds."""
@@ -137,8 +145,7 @@ class Panel:
     def _counterparts(self, record: Record, task: str) -> list[float]:
         """The reference's scores that a run is compared with."""
         base, cell = self._levels.get(task, {}), self._cell(record)
-        runs = [] if self.reference is None else self.reference.runs(task)
-        if self.few_shot and any(map(same_for_all_draws, [record, *runs])):
+        if self.few_shot and (task in self._tasks_without_draws or same_for_all_draws(record)):
             return [level for other, level in base.items() if other is not None and other[0] == record.template]
         return [base[cell]] if cell in base else []
 
