@@ -189,4 +189,4 @@ def resolve_recipe(method: Method, *overrides: Mapping[str, Scalar]) -> Recipe:
 
 def as_scalars(value: Recipe | RunConfig) -> dict[str, Scalar]:
     """The fields of a recipe or of the settings, as a record keeps them."""
-    return asdict(value)
+    return {field.name: getattr(value, field.name) for field in fields(value)}

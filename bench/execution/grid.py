@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, on_cuda, pool
-from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.files import is_memory
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
@@ -59,7 +59,8 @@ def run_grid(
     if is_memory(store.location):  # a worker process would have its own copy
         workers, alone = 1, lambda _: False
     progress = progress or Silent()
-    requested = {work.key: work for work in (Work(cell, Identity.of(cell)) for cell in cells)}
+    shared = Shared()
+    requested = {work.key: work for work in (Work(cell, Identity.of(cell, shared)) for cell in cells)}
     existing = {key: record for key in requested if (record := store.read(key)) is not None}
     done = {
         key: _with_deviations(record, requested[key].cell, store)
@@ -123,8 +124,9 @@ def _by_backbone(works: Sequence[Work]) -> list[Work]:
 
 def _with_names_of(record: Record, work: Work) -> Record:
     """The record with the requested names: a folder or file may have had another name when it was written."""
-    cell = work.cell
-    names = {"task": cell.task, "backbone": cell.backbone, "method": cell.spelled, "label": work.identity.label}
+    cell, identity = work.cell, work.identity
+    spelled = identity.ingredients["method"]
+    names = {"task": cell.task, "backbone": cell.backbone, "method": spelled, "label": identity.label}
     return record.model_copy(update=names)
 
 

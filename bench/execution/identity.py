@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.data import sources
@@ -27,6 +27,8 @@ from tunefront.bench.templates import find_template
 from tunefront.methods.base import Method
 from tunefront.methods.registry import source_fingerprint
 from tunefront.methods.spelling import label, spell
+
+T = TypeVar("T")
 
 DECIDING = (
     *("methods/base.py", "methods/inject.py", "methods/torch_internals.py"),
@@ -57,6 +59,23 @@ def _is_text(statement: ast.stmt) -> bool:
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
+class Shared:
+    """What the identities of several cells have in common, such as the sources of a method: computed once, and kept as
+    long as this object. Files that change meanwhile are not seen."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, ...], tuple[Any, ...]] = {}  # Any: results of several types
+
+    def once(self, compute: Callable[..., T], *arguments: object) -> T:
+        """The result of a function of these immutable objects. They are known by their ids, and so kept too: equal
+        methods may be spelled differently."""
+        place = (id(compute), *map(id, arguments))
+        if place not in self._known:
+            self._known[place] = (compute(*arguments), compute, arguments)
+        result: T = self._known[place][0]
+        return result
+
+
 @dataclass(frozen=True)
 class Identity:
     """The identity of a cell, computed once: the key of its record, and everything that can change its numbers.
@@ -72,24 +91,28 @@ class Identity:
     method_sources: dict[str, str] | None
 
     @classmethod
-    def of(cls, cell: Cell) -> Identity:
-        """The identity of a cell; moving a folder or file does not change the key. UserError if one cannot be found."""
-        parts_and_names = ingredients(cell)
+    def of(cls, cell: Cell, shared: Shared | None = None) -> Identity:
+        """The identity of a cell; moving a folder or file does not change the key. UserError if one cannot be found.
+
+        `shared` is that of the other cells of the call.
+        """
+        shared = shared or Shared()
+        parts_and_names = ingredients(cell, shared)
         parts = {name: value for name, value in parts_and_names.items() if name not in NAMES}
-        parts["method"] = spell(cell.method, checkpoints.digests(cell.method))
-        return cls._build(_digest(parts), parts_and_names, cell)
+        parts["method"] = shared.once(_spelled_by_content, cell.method)
+        return cls._build(_digest(parts), parts_and_names, cell, shared)
 
     @classmethod
     def of_no_files(cls, cell: Cell, *others: object) -> Identity:
         """The identity of a cell without files for its rows and backbone; `others` also determine its costs."""
         fields = cell_fields(cell)
-        return cls._build(_digest([fields, *others], str), fields, cell)
+        return cls._build(_digest([fields, *others], str), fields, cell, Shared())
 
     @classmethod
-    def _build(cls, key: str, ingredients: dict[str, Any], cell: Cell) -> Identity:  # Any: as the field
+    def _build(cls, key: str, ingredients: dict[str, Any], cell: Cell, shared: Shared) -> Identity:  # Any: as the field
         """The identity of a cell with this key and these ingredients."""
-        file, method_sources = _method_origin(cell)
-        return cls(key, label_of(cell.method), ingredients, file, method_sources)
+        file, method_sources = shared.once(_method_origin, cell.method, cell.method_file)
+        return cls(key, shared.once(label_of, cell.method), ingredients, file, method_sources)
 
     @property
     def versions(self) -> dict[str, str]:
@@ -102,11 +125,12 @@ class Identity:
         return dict(self.ingredients.get("fingerprints", {}))
 
 
-def ingredients(cell: Cell) -> dict[str, Any]:  # Any: nested dicts of scalars, as in JSON
+def ingredients(cell: Cell, shared: Shared | None = None) -> dict[str, Any]:  # Any: nested dicts of scalars, as in JSON
     """Everything that can change the numbers of a cell; UserError if its task or backbone cannot be found."""
-    own = {f"{FILE}{field}": digest for field, digest in checkpoints.digests(cell.method).items()}
-    prints = {"method": source_fingerprint(cell.method), **own, **surroundings(cell)}
-    return {**cell_fields(cell), "fingerprints": prints}
+    shared = shared or Shared()
+    own = {f"{FILE}{field}": digest for field, digest in shared.once(checkpoints.digests, cell.method).items()}
+    prints = {"method": shared.once(source_fingerprint, cell.method), **own, **surroundings(cell, shared)}
+    return {**cell_fields(cell, shared), "fingerprints": prints}
 
 
 def without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
@@ -114,14 +138,15 @@ def without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
     return {**_fields_without_method(cell), "fingerprints": surroundings(cell)}
 
 
-def surroundings(cell: Cell) -> dict[str, str]:
+def surroundings(cell: Cell, shared: Shared | None = None) -> dict[str, str]:
     """Fingerprints of a cell's backbone, rows, templates and harness; errors as in `ingredients`."""
+    shared = shared or Shared()
     return {
-        "backbone": locate.fingerprint(cell.backbone),
-        "task": sources.load_task(cell.task).fingerprint,
-        "sites": sites_fingerprint(cell.backbone),
+        "backbone": shared.once(locate.fingerprint, cell.backbone),
+        "task": shared.once(_task_fingerprint, cell.task),
+        "sites": shared.once(sites_fingerprint, cell.backbone),
         "harness": harness_fingerprint(),
-        **_template(cell),
+        **shared.once(_template, cell.task, cell.template),
         **_published(cell),
     }
 
@@ -131,9 +156,10 @@ def without_method_and_files(cell: Cell) -> dict[str, Any]:  # Any: as `ingredie
     return {**_fields_without_method(cell), "fingerprints": {"harness": harness_fingerprint()}}
 
 
-def cell_fields(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+def cell_fields(cell: Cell, shared: Shared | None = None) -> dict[str, Any]:  # Any: as `ingredients`
     """The cell's own fields and package versions, without reading any file."""
-    return {"method": cell.spelled, **_fields_without_method(cell)}
+    shared = shared or Shared()
+    return {"method": shared.once(spell, cell.method), **_fields_without_method(cell)}
 
 
 def _fields_without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
@@ -151,13 +177,24 @@ def _fields_without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredient
     }
 
 
-def _template(cell: Cell) -> dict[str, str]:
-    if cell.template is None:
+def _spelled_by_content(method: Method) -> str:
+    """The method with every field, and instead of the path of a file the sha256 of its content."""
+    return spell(method, checkpoints.digests(method))
+
+
+def _task_fingerprint(task: str) -> str:
+    return sources.load_task(task).fingerprint
+
+
+def _template(task: str, template: str | None) -> dict[str, str]:
+    if template is None:
         return {}
-    return {"template": find_template(sources.load_task(cell.task), cell.template).fingerprint}
+    return {"template": find_template(sources.load_task(task), template).fingerprint}
 
 
 def _published(cell: Cell) -> dict[str, str]:
+    if not cell.config.published_draws:
+        return {}
     drawn = published_fingerprint(cell, sources.load_task(cell.task))
     return {} if drawn is None else {"draw": drawn}
 
@@ -179,18 +216,18 @@ def label_of(method: Method) -> str:
     return label(method, {field: f"{names[field]}@{digest[:8]}" for field, digest in digests})
 
 
-def _method_origin(cell: Cell) -> tuple[str | None, dict[str, str] | None]:
+def _method_origin(method: Method, method_file: str | None) -> tuple[str | None, dict[str, str] | None]:
     """The origin of a user's own method: its file, without folders above the working directory, and the sha256 of each
     source file."""
-    if cell.method_file is None:
+    if method_file is None:
         return None, None
     digests = {}
-    for cls in type(cell.method).__mro__:
+    for cls in type(method).__mro__:
         file = getattr(sys.modules.get(cls.__module__), "__file__", None)
         if file is not None and cls is not Method and issubclass(cls, Method):
             with suppress(OSError):  # defined interactively, or deleted since: the source fingerprint covers it
                 digests[_origin(Path(file), cls.__module__)] = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    return _from_here(Path(cell.method_file)), digests
+    return _from_here(Path(method_file)), digests
 
 
 def _origin(file: Path, module: str) -> str:

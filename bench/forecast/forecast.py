@@ -15,7 +15,7 @@ from typing import Any
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest_batch
 from tunefront.bench.forecast.limits import TooLong
@@ -190,10 +190,9 @@ def predict_costs(request: PlanRequest, errors: ErrorCollector, on_status: OnSta
 def keep_predictions(cells: Sequence[Cell], out: str, workers: int, on_status: OnStatus) -> list[tuple[Cell, Record]]:
     """Predicts the costs of the cells that have not run yet, including seconds, and saves them in the results folder
     OUT; returns each of these cells with its prediction, one for all seeds. Errors: UserError if that fails."""
-    folder, store = folder_of(out), Store(out)
-    missing = [
-        cell for cell in cells if (record := store.read(Identity.of(cell).key)) is None or record.status == "failed"
-    ]
+    folder, store, shared = folder_of(out), Store(out), Shared()
+    found = [(cell, store.read(Identity.of(cell, shared).key)) for cell in cells]
+    missing = [cell for cell, record in found if record is None or record.status == "failed"]
     targets = cell_targets(missing)
     forecast = Predictor(True, workers, on_status).forecast(targets)
     keep(forecast.records, folder)

@@ -101,24 +101,30 @@ class Grid:
         """
         part = self.part
         rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
-        trials = {row: self.trials_for(*row) for row in rows}
+        trials = {
+            row: [
+                (method, trial, self._recipe(method, trial), source_file(method))
+                for method, trial in self.trials_for(*row)
+            ]
+            for row in rows
+        }
+        configs = {row: self.config_for(*row) for row in rows}
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 first = (draw, seed) == (part.draws[0], part.seeds[0])
-                for method, trial in trials[task, shots]:
+                for method, trial, recipe, file in trials[task, shots]:
                     if method.fewest_rows == 0 and not first:
                         continue
-                    file = source_file(method)
                     yield Cell(
                         method,
                         backbone,
                         task,
-                        self._recipe(method, trial),
+                        recipe,
                         shots=shots,
                         draw_seed=draw,
                         seed=seed,
                         template=template,
-                        config=self.config_for(task, shots),
+                        config=configs[task, shots],
                         method_file=None if file is None else str(file),
                         searched=tuple(trial),
                         paper=part.paper,

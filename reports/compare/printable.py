@@ -28,9 +28,11 @@ def _printable(part: M, place: str = "") -> M:
     """The same for a record or for a group of its fields. `place` is the group's name with a dot."""
     changed = {}
     for name, field in type(part).model_fields.items():
+        if place + name in LONG:
+            continue
         value = getattr(part, name)
         shown = _printable(value, f"{name}.") if isinstance(value, BaseModel) else _shown(value)
-        if place + name not in LONG and shown is not value:
+        if shown is not value:
             changed[name] = value if shown is None and field.default is not None else shown
     return part.model_copy(update=changed) if changed else part
 

@@ -23,6 +23,8 @@ WIDTH, TALLEST = 172.0, 225.0
 """Width between the margins of a page, and largest height of a plot, in millimetres."""
 SHORT = 26
 """Longest text, in characters, of a column with automatic width."""
+MOST_ROWS = 500
+"""The most rows of one table of records."""
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
@@ -39,7 +41,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
         "absent": [_table(report.absent)] if report.absent is not None else [],
         "papers_heading": HEADING,
         "papers": [_table(table) for table in report.papers],
-        "files": [_table(_files(page, len(report.pages) > 1)) for page in report.pages],
+        "files": [_table(part) for page in report.pages for part in _files(page, len(report.pages) > 1)],
     }
     template = files(__package__).joinpath("report.typ").read_bytes()
     pdf: bytes = typst.compile(template, sys_inputs={"report": json.dumps(_printable(data))})
@@ -99,8 +101,9 @@ def _table(table: Table) -> dict[str, Any]:
     return content
 
 
-def _files(page: Page, several: bool) -> Table:
-    """All records of a panel in one table, with shortened keys to fit the page; the HTML page has the full keys."""
+def _files(page: Page, several: bool) -> list[Table]:
+    """All records of a panel, with shortened keys to fit the page; the HTML page has the full keys. One table, or
+    several of `MOST_ROWS` rows, since Typst's time grows with the square of a table's rows."""
     rows = tuple(
         (Cell(run.label), *row[:-1], Cell(row[-1].text.removeprefix("records/")[:16] + "…"))
         for run in page.runs
@@ -109,7 +112,15 @@ def _files(page: Page, several: bool) -> Table:
     )
     shown = next(table.columns for run in page.runs for _, table in run.parts)
     columns = (Column("method", numeric=False), *shown[:-1], Column("file", "records/…", numeric=False))
-    return Table(page.title if several else "Files behind the numbers", columns, rows)
+    title = page.title if several else "Files behind the numbers"
+    if len(rows) <= MOST_ROWS:
+        return [Table(title, columns, rows)]
+    starts = range(0, len(rows), MOST_ROWS)
+    parts = [(start, rows[start : start + MOST_ROWS]) for start in starts]
+    return [
+        Table(f"{title}, {start + 1:,} to {start + len(part):,} of {len(rows):,}", columns, part)
+        for start, part in parts
+    ]
 
 
 def _printable(value: Any) -> Any:

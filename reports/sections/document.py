@@ -184,9 +184,10 @@ def _pages(
         lists = []
         sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference, names))
         on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
+        columns = provenance.record_columns(names, panel.records, folders)
         for e, entry in enumerate(panel.entries):
             parts = tuple(
-                (anchor(index, e, t), provenance.record_table(entry.records[task], names, panel.records, folders))
+                (anchor(index, e, t), provenance.record_table(entry.records[task], columns))
                 for t, task in enumerate(panel.tasks)
                 if task in entry.records
             )

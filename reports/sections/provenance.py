@@ -195,12 +195,14 @@ def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Ma
     return Table("Chosen on the selection rows", columns, _cells(rows), note)
 
 
-def record_table(
-    records: Iterable[Record], names: Mapping[str, str], panel: Sequence[Record], folders: Mapping[str, str]
-) -> Table:
-    """The records behind an entry's numbers and their files. `panel`: the records that determine the columns;
-    `folders`: key -> results folder, empty for one folder."""
-    shown: list[tuple[Column, Callable[[Record], str]]] = [
+RecordColumns = list[tuple[Column, "Callable[[Record], str]"]]
+"""Columns of a table of records, each with what it shows of a record."""
+
+
+def record_columns(names: Mapping[str, str], panel: Sequence[Record], folders: Mapping[str, str]) -> RecordColumns:
+    """The columns of the tables of a panel's records: those that some record of the panel has a value for. `folders`:
+    key -> results folder, empty for one folder."""
+    shown: RecordColumns = [
         (Column("task", numeric=False), lambda r: names[r.task]),
         (Column("seed"), lambda r: str(r.seed)),
         (Column("draw"), lambda r: str(r.draw_seed)),
@@ -215,6 +217,11 @@ def record_table(
         shown.insert(1, (Column("order"), lambda r: _text(order_of(r))))
     if any(record.template for record in panel):
         shown.insert(1, (Column("template", numeric=False), lambda r: _text(r.template)))
+    return shown
+
+
+def record_table(records: Iterable[Record], shown: RecordColumns) -> Table:
+    """The records behind an entry's numbers and their files, with the columns `shown`."""
     rows = [tuple(read(record) for _, read in shown) for record in records]
     return Table("Records", tuple(column for column, _ in shown), _cells(rows))
 

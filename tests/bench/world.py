@@ -162,7 +162,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         module = types.ModuleType(name)
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
-    monkeypatch.setattr(identity, "surroundings", lambda _: {"backbone": "b0", "task": made.task_rows})
+    monkeypatch.setattr(identity, "surroundings", lambda *_: {"backbone": "b0", "task": made.task_rows})
     monkeypatch.setattr(identity, "versions", lambda: dict(made.versions))
     return made
 

@@ -426,9 +426,9 @@ def test_the_identity_of_a_cell_is_computed_once(
 
     compute, seen = identity.ingredients, list[str]()
 
-    def counted(cell: Cell) -> dict[str, Any]:
+    def counted(cell: Cell, shared: identity.Shared) -> dict[str, Any]:
         seen.append(cell.spelled)
-        return compute(cell)
+        return compute(cell, shared)
 
     monkeypatch.setattr(identity, "ingredients", counted)
     records = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out")).records
