@@ -1,14 +1,17 @@
 """A made-up results folder of thousands of ok records: the keys are those that `tunefront run` computes for its suite,
 the numbers are plausible, and every record has its predictions.
 
-`python -m tests.benchmarks.large_store FOLDER [SHAPE]` writes the suite file and the results, and prints the commands
-that read them.
+`python -m tests.benchmarks.large_store FOLDER [SHAPE]` writes the suite file and the results, runs the commands that
+read them, and prints their seconds.
 """
 
 from __future__ import annotations
 
 import os
+import resource
+import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,10 +56,11 @@ class Shape:
 SHAPES = {
     "methods": Shape(20, 10, (200,), 5, 5),
     "panels": Shape(10, 10, (16, 32, 64, 128, 256), 10, 1),
-    "small": Shape(20, 10, (200,), 5, 1),
+    "large": Shape(10, 5, (200,), 10, 5),
+    "small": Shape(10, 5, (200,), 5, 2),
     "tiny": Shape(4, 2, (8, 16), 2, 2),
 }
-"""Shapes by name; the first two have 5,000 cells, the third has a fifth of the first."""
+"""Shapes by name; the first two have 5,000 cells, `large` has five times the cells of `small`."""
 
 
 @dataclass(frozen=True)
@@ -186,11 +190,31 @@ def _measured(rng: np.random.Generator, place: int, accuracy: float) -> Mapping[
 
 
 def main(folder: str, shape: str = "methods") -> None:
-    """Writes the store of a shape into a folder; prints the commands that read it."""
-    os.environ.setdefault("TUNEFRONT_CACHE", str(Path(folder) / "cache"))
-    made = make(Path(folder).absolute(), SHAPES[shape])
-    print(f"tunefront report {made.results}")
-    print(f"tunefront run {made.suite} --out {made.results}")
+    """Writes the store of a shape into a folder, unless it is there; prints the seconds of what reads it."""
+    place = Path(folder).absolute()
+    os.environ["TUNEFRONT_CACHE"] = str(place / "cache")
+    made = LargeStore(place / "suite.toml", place / "results") if place.exists() else make(place, SHAPES[shape])
+    for name, code in (
+        ("report", _REPORT.format(results=str(made.results))),
+        ("run of recorded cells, without a report", _RUN.format(suite=str(made.suite), results=str(made.results))),
+    ):
+        before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        after, wall = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter() - start
+        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+        print(f"{shape}, {SHAPES[shape].cells:,} records: {name}: {cpu:.1f} s of processor time, {wall:.1f} s")
+
+
+_REPORT = """
+import sys
+from tunefront.bench.cli.entry import main
+sys.argv = ["tunefront", "report", {results!r}]
+main()
+"""
+_RUN = """
+from tunefront import run
+assert len(run({suite!r}, out={results!r})) > 0
+"""
 
 
 if __name__ == "__main__":

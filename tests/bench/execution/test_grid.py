@@ -471,3 +471,19 @@ def test_other_sites_and_other_harness_code_make_another_key(grid: MakeGrid, mon
     assert Identity.of(cell).key == before
     monkeypatch.setattr("tunefront.bench.execution.identity.harness_fingerprint", lambda: "other code")
     assert Identity.of(cell).key != before
+
+
+def test_what_cells_share_is_computed_once(grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tunefront.bench.execution import identity
+
+    read, compute = list[str](), identity.source_fingerprint
+
+    def counted(method: Any) -> str:
+        read.append(method.name)
+        return compute(method)
+
+    monkeypatch.setattr(identity, "source_fingerprint", counted)
+    shared = identity.Shared()
+    cells = grid(methods=("features", "ia3"), seeds=3).cells()
+    keys = {identity.Identity.of(cell, shared).key for cell in cells}
+    assert (len(keys), sorted(read)) == (6, ["features", "ia3"])

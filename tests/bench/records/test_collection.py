@@ -5,10 +5,11 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tests.reports.factory import record
+from tests.reports.factory import ledger, record
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import Records, load_records
 from tunefront.bench.records.answers import AnswerFiles
+from tunefront.bench.records.frame import flatten
 from tunefront.bench.records.store import Store
 
 FRAME = pd.DataFrame({"id": ["b", "a"], "label": [1, 0], "prediction": [1, 1], "score_0": [0.1, 0.2]})
@@ -91,3 +92,13 @@ def test_a_missing_or_broken_file_gives_none(folders, tmp_path):
     path.unlink()
     assert files.read(records[0].key) is None
     assert files.read("0" * 64) is None
+
+
+def test_a_table_has_the_values_of_pandas_normalisation():
+    made = ledger(record(recipe={"steps": None, "epochs": 3.0}, attempts=("first", "second")))
+    content = made.model_dump()
+    whole = {name: value for name, value in pd.json_normalize(content).iloc[0].to_dict().items() if "_ids" not in name}
+    flat = flatten(made)
+    shared = flat.keys() & whole.keys() - {"attempts"}
+    assert len(shared) > 90
+    assert {name for name in shared if flat[name] != whole[name]} == set()
