@@ -17,7 +17,7 @@ from tunefront.bench.records.merge import merge
 from tunefront.reports import write
 from tunefront.reports.compare.checks import check
 from tunefront.reports.compare.filters import in_folders
-from tunefront.reports.sections.provenance import record_table
+from tunefront.reports.sections.provenance import record_columns, record_table
 
 A, B = "data/a", "data/b"
 METHODS = ("full", "ia3")
@@ -172,7 +172,7 @@ def test_records_of_two_folders_are_in_the_report_with_their_folders(tmp_path: P
     write(records, tmp_path, ["csv", "md"])
     assert [row["results"] for row in rows_of(tmp_path)].count(B) == 1
     assert f"| results folder | {A} (2), {B} (1) |" in (tmp_path / "report.md").read_text(encoding="utf-8")
-    table = record_table(records, {"sst2": "sst2"}, records, records.places)
+    table = record_table(records, record_columns({"sst2": "sst2"}, records, records.places))
     assert [[cell.text for cell in row][-2] for row in table.rows] == [A, A, B]
 
 
