@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 from pydantic import BaseModel
 
 from tunefront.bench.records.frame import LONG
-from tunefront.reports.names import make_visible
+from tunefront.reports.names import LONGEST, make_visible
 from tunefront.reports.units import finite
 
 if TYPE_CHECKING:
@@ -27,14 +27,28 @@ def make_printable(records: Sequence[Record]) -> list[Record]:
 def _printable(part: M, place: str = "") -> M:
     """The same for a record or for a group of its fields. `place` is the group's name with a dot."""
     changed = {}
-    for name, field in type(part).model_fields.items():
-        if place + name in LONG:
-            continue
+    fields = type(part).model_fields
+    for name in fields:
         value = getattr(part, name)
+        if place + name in LONG or _is_printable(value):
+            continue
         shown = _printable(value, f"{name}.") if isinstance(value, BaseModel) else _shown(value)
         if shown is not value:
-            changed[name] = value if shown is None and field.default is not None else shown
+            changed[name] = value if shown is None and fields[name].default is not None else shown
     return part.model_copy(update=changed) if changed else part
+
+
+def _is_printable(value: object) -> bool:
+    """Whether a value is sure to stay as it is; most are, and need no copy."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return len(value) <= LONGEST and value.isprintable()
+    if isinstance(value, int | float):
+        return finite(value)
+    if isinstance(value, tuple):
+        return all(map(_is_printable, value))
+    return isinstance(value, dict) and all(map(_is_printable, (*value, *value.values())))
 
 
 def _shown(value: object) -> object:
