@@ -1,0 +1,91 @@
+"""The costs that changed. They are counted, not estimated: a change is certain, and no matter of chance."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.reports.compare.checks import find_timing_mismatch, group_by
+from tunefront.reports.compare.factors import draw_of
+from tunefront.reports.compare.statistics import finite_values
+
+if TYPE_CHECKING:
+    from tunefront.bench.records import Record
+    from tunefront.reports.compare.difference.pairs import Pair
+
+COUNTED, NOISY = 0.001, 0.1
+"""The least relative change that is shown: of counts, and of seconds."""
+
+
+@dataclass(frozen=True)
+class CostChange:
+    """A cost of a method that changed. `unit`: empty for a count. `noisy`: it is measured, and varies from run to
+    run."""
+
+    label: str
+    backbone: str
+    shots: int | None
+    cost: str
+    unit: str
+    old: float
+    new: float
+    noisy: bool = False
+
+    @property
+    def ratio(self) -> float | None:
+        """New over old; None if the old one is 0."""
+        return self.new / self.old if self.old else None
+
+
+@dataclass(frozen=True)
+class _Cost:
+    name: str
+    unit: str
+    read: Callable[[Record], float | None]
+    noisy: bool = False
+
+
+COSTS = (
+    _Cost("trained parameters", "", lambda record: record.parameters.trainable),
+    _Cost("bytes stored per task", "B", lambda record: record.task_bytes),
+    _Cost("training FLOPs", "FLOP", lambda record: record.flops.train),
+    _Cost("inference FLOPs per example", "FLOP", lambda record: record.flops.inference_per_example),
+    _Cost("peak memory", "B", lambda record: record.peak_memory_bytes),
+    _Cost("training time", "s", lambda record: record.seconds.train, noisy=True),
+    _Cost("scoring time", "s", lambda record: record.seconds.eval, noisy=True),
+)
+
+
+def cost_changes(pairs: Sequence[Pair]) -> list[CostChange]:
+    """The costs that changed: sums over cells that old and new share, because costs depend on the rows of a draw.
+
+    Times are compared only if both ran on equal machines.
+    """
+    found = []
+    for one in pairs:
+        sides = [[record for runs in side.values() for record in runs] for side in (one.old, one.new)]
+        uneven = find_timing_mismatch([*sides[0], *sides[1]]) is not None
+        for cost in COSTS:
+            if cost.noisy and uneven:
+                continue
+            old, new = _means(sides[0], sides[1], cost)
+            least = NOISY if cost.noisy else COUNTED
+            if old is not None and new is not None and abs(new - old) > least * max(abs(old), abs(new)):
+                found.append(CostChange(one.label, *one.place, cost.name, cost.unit, old, new, cost.noisy))
+    return found
+
+
+def _means(old: Sequence[Record], new: Sequence[Record], cost: _Cost) -> tuple[float | None, float | None]:
+    """The mean of a cost over the cells that both have, old and new; None if there are none."""
+    sides = []
+    for records in (old, new):
+        by_cell = group_by(records, lambda record: (record.task, record.template, draw_of(record)))
+        values = {cell: finite_values(group, cost.read) for cell, group in by_cell.items()}
+        sides.append({cell: statistics.median(known) for cell, known in values.items() if known})
+    shared = [cell for cell in sides[0] if cell in sides[1]]
+    if not shared:
+        return None, None
+    before, after = (statistics.fmean(side[cell] for cell in shared) for side in sides)
+    return before, after
