@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from tunefront.bench.cli.check import check
 from tunefront.bench.cli.console import FAILED, Console, print_plain
+from tunefront.bench.cli.diff import diff
 from tunefront.bench.cli.fetch import fetch
 from tunefront.bench.cli.init import init
 from tunefront.bench.cli.list import list_
@@ -69,6 +70,7 @@ app = typer.Typer(
 app.command()(run)
 app.command()(check)
 app.command()(report)
+app.command()(diff)
 app.command()(plan)
 app.command()(init)
 app.command(name="list")(list_)

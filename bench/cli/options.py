@@ -166,6 +166,39 @@ ReportWhere = Annotated[
         metavar="FIELD=VALUE",
     ),
 ]
+OldResults = Annotated[
+    str, typer.Argument(help="The results to compare with: a folder or an fsspec URL.", metavar="OLD")
+]
+NewResults = Annotated[str, typer.Argument(help="The results in question.", metavar="NEW")]
+FailOnRegression = Annotated[
+    bool,
+    typer.Option(
+        "--fail-on-regression",
+        help="Exit with 1 if a method is significantly worse, or failed where it had a score.",
+    ),
+]
+Tolerance = Annotated[
+    float,
+    typer.Option(help="A loss of so many points (100 x the metric) is no regression.", metavar="POINTS"),
+]
+Checkpoints = Annotated[
+    bool,
+    typer.Option(
+        "--checkpoints",
+        help="Compare these very checkpoints instead, run by run (McNemar's test): for those who deploy the files. It "
+        "says nothing about methods that are trained again, and two seeds of one method often differ.",
+    ),
+]
+DiffFormat = Annotated[
+    str, typer.Option(help="text, md (a comment on a pull request) or json.", metavar="text|md|json")
+]
+Allow = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="A setting that may differ because it is what you test, such as dtype or max_length. Repeatable.",
+        metavar="FIELD",
+    ),
+]
 What = Annotated[Listed, typer.Argument(help="What to list.", metavar="KIND")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from tunefront.reports.plots.picture import Picture
+    from tunefront.reports.sections.difference import Text
     from tunefront.reports.sections.document import Report
     from tunefront.reports.tables import Cell, Table
 
@@ -50,6 +51,16 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         parts += ["## How to read this", "\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading)]
         parts += ["## Details of the runs", *map(table, report.background)]
     return "\n\n".join(parts) + "\n"
+
+
+def difference(text: Text) -> str:
+    """The difference of two sets of results, for a comment on a pull request: the answer and the tables, with the rest
+    folded."""
+    parts = [f"### {escape(text.title)}", *map(escape, text.lead), *(table(shown, "####") for shown in text.tables)]
+    if text.notes:
+        notes = "\n".join(f"- {escape(line)}" for line in text.notes)
+        parts.append(f"<details><summary>What this is based on</summary>\n\n{notes}\n\n</details>")
+    return "\n\n".join(parts)
 
 
 def table(shown: Table, heading: str = "###") -> str:
