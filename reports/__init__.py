@@ -14,13 +14,14 @@ if __name__ != "tunefront.reports":  # a second copy under its bare name
 from tunefront.reports.formats import FORMATS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from pathlib import Path
 
     from tunefront.bench.records import Record
+    from tunefront.reports.compare.difference.diff import Difference
     from tunefront.reports.compare.filters import Where
 
-__all__ = ["FORMATS", "write"]
+__all__ = ["FORMATS", "diff", "write"]
 
 
 def write(
@@ -49,3 +50,26 @@ def write(
     from tunefront.reports.formats.writing import write_report
 
     return write_report(records, out, formats, where, reference, plans, notes, places)
+
+
+def diff(
+    old: Sequence[Record],
+    new: Sequence[Record],
+    where: Where = None,
+    tolerance: float = 0.0,
+    checkpoints: bool = False,
+    allow: Collection[str] = (),
+) -> Difference:
+    """What changed from old to new results: for each method the change of its mean score over tasks, with an interval.
+
+    Args: records as `load_records` gives them, which know where their predictions are; of an ordinary list only the
+    scores are compared. where, which records of both to use; tolerance, a loss in points (100 times the metric) that is
+    no regression; checkpoints, whether a regression is one of these very checkpoints instead of methods that are
+    trained again; allow, settings that may differ because they are what is tested.
+    `.regressed` says whether a method is significantly worse, or has no score any more; `.worse` names them. UserError
+    if nothing can be compared.
+    """
+    from tunefront.reports.compare.difference.diff import diff as compare
+
+    places = [getattr(records, "places", {}) for records in (old, new)]
+    return compare(old, new, places[0], places[1], where, tolerance, checkpoints, allow)

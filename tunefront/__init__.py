@@ -1,7 +1,7 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `plan`, `check`, `report` and `load_records` do the same as the command line. Your own method is a subclass of
-`Method`. Heavy libraries are imported when a name is first used.
+`run`, `plan`, `check`, `report`, `diff` and `load_records` do the same as the command line. Your own method is a
+subclass of `Method`. Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
 `tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from tunefront.methods.base import Unsupported as Unsupported
     from tunefront.methods.inject import plug as plug
     from tunefront.methods.sites import Sites as Sites
+    from tunefront.reports import diff as diff
     from tunefront.reports import write as report
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "Sites",
     "Unsupported",
     "check",
+    "diff",
     "load_records",
     "plan",
     "plug",
@@ -50,6 +52,7 @@ _FROM = {
     "Sites": ("tunefront.methods.sites", "Sites"),
     "Unsupported": ("tunefront.methods.base", "Unsupported"),
     "check": ("tunefront.bench.api", "check"),
+    "diff": ("tunefront.reports", "diff"),
     "load_records": ("tunefront.bench.records", "load_records"),
     "plan": ("tunefront.bench.api", "plan"),
     "plug": ("tunefront.methods.inject", "plug"),

@@ -153,7 +153,7 @@ def diff(
         lost=paired.lost,
         checkpoints=tuple(found),
         costs=tuple(cost_changes([one for one, _ in kept])),
-        refused=tuple(refused),
+        refused=(*paired.refused, *refused),
         only_old=paired.only_old,
         only_new=paired.only_new,
         changed=what_changed([one for one, _ in kept]),
