@@ -179,7 +179,10 @@ FailOnRegression = Annotated[
 ]
 Tolerance = Annotated[
     float,
-    typer.Option(help="A loss of so many points (100 x the metric) is no regression.", metavar="POINTS"),
+    typer.Option(
+        help="Points (100 x the metric) that a method may lose: the interval must lie below that loss.",
+        metavar="POINTS",
+    ),
 ]
 Checkpoints = Annotated[
     bool,

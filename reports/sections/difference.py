@@ -20,7 +20,7 @@ VERDICTS = {
     "worse": "worse",
     "tolerated": "tolerated",
     "better": "better",
-    "not told apart": "no change seen",
+    "no change seen": "no change seen",
     "same": "the same",
     "too few runs": "too few runs",
 }
@@ -78,17 +78,17 @@ def _lead(known: Difference, names: dict[str, str]) -> list[str]:
 
 def _method_lead(known: Difference) -> str:
     worse = [one for one in known.methods if one.verdict == "worse"]
-    told = len(known.methods) - len(known.unknown)
-    if not told:
+    judged = len(known.methods) - len(known.unknown)
+    if not judged:
         return "Nothing can be said about the methods: they ran too few times."
     beyond = f" by more than {known.tolerance:g} points" if known.tolerance else ""
     if not worse:
-        text = f"No regression{beyond} in {units.plural(told, 'method')}"
+        text = f"No regression{beyond} in {units.plural(judged, 'method')}"
     else:
         named = [f"{one.label} {units.signed(one.change)} points {_interval(one)}" for one in worse]
-        text = f"{len(worse)} of {units.plural(told, 'method')} {'is' if len(worse) == 1 else 'are'} worse{beyond}: "
+        text = f"{len(worse)} of {units.plural(judged, 'method')} {'is' if len(worse) == 1 else 'are'} worse{beyond}: "
         text += listed(named)
-    kinds = (("better", "better"), ("tolerated", "worse within the tolerance"), ("not told apart", "without a change"))
+    kinds = (("better", "better"), ("tolerated", "worse within the tolerance"), ("no change seen", "without a change"))
     parts = [(sum(one.verdict == verdict for one in known.methods), words) for verdict, words in kinds]
     parts += [(sum(one.verdict == "same" for one in known.methods), "with the same answers")]
     parts += [(len(known.unknown), "with too few runs")]
@@ -220,42 +220,43 @@ def _for_whom(labels: Sequence[str], known: Difference) -> str:
 
 
 def _about_intervals(known: Difference) -> list[str]:
-    told = [one for one in known.methods if one.low is not None and one.high is not None]
+    judged = [one for one in known.methods if one.low is not None and one.high is not None]
     notes = []
     lacking = [one for one in known.methods if any(one.left_out)]
     if lacking:
         old, new = (sum(one.left_out[side] for one in lacking) for side in (0, 1))
         notes.append(f"Runs that the other results lack do not count: {old} old and {new} new ones.")
-    if not told:
+    if not judged:
         return notes
-    several = len(told) > 1
+    several = len(judged) > 1
     text = "The intervals are about methods that are trained again"
-    text += f", and those of all {len(told)} methods hold at once" if several else ""
-    halves = sorted((one.high - one.low) / 2 for one in told if one.high is not None and one.low is not None)
+    text += f", and those of all {len(judged)} methods hold at once" if several else ""
+    halves = sorted((one.high - one.low) / 2 for one in judged if one.high is not None and one.low is not None)
     low, high = f"{halves[0]:.1f}", f"{halves[-1]:.1f}"
     least = low if low == high else f"{low} to {high}"
     notes.append(f"{text}. A change of less than about {least} points cannot be seen with these runs.")
-    apart = [one.label for one in told if not one.paired]
+    apart = [one.label for one in judged if not one.paired]
     if apart:
-        who = "" if len(apart) == len(told) else f" of {listed(apart)}"
+        who = "" if len(apart) == len(judged) else f" of {listed(apart)}"
         notes.append(
             f"Old and new runs{who} share no draws or seeds, so they are compared as independent samples (Welch)."
         )
-    alone = [one.label for one in told if one.basis == "runs"]
+    alone = [one.label for one in judged if one.basis == "runs"]
     if alone:
-        who = "" if len(alone) == len(told) else f" of {listed(alone)}"
+        who = "" if len(alone) == len(judged) else f" of {listed(alone)}"
         notes.append(
             f"The intervals{who} come from the scores of runs alone, so they are about these test rows: predictions "
             "are missing, or the metric is no mean over rows and no run is in both."
         )
-    spread = [one.label for one in told if one.basis == "tasks"]
+    spread = [one.label for one in judged if one.basis == "tasks"]
     if spread:
         notes.append(
             f"{listed(spread)} ran once on every task, so the interval comes from the spread of the change over tasks."
         )
-    few = [one.more_runs for one in told if one.more_runs]
+    few = [one.more_runs for one in judged if one.more_runs]
     if few:
-        notes.append(f"Intervals of so few runs are approximate; {max(few)} more on every task would be enough.")
+        more = units.plural(max(few), "more run")
+        notes.append(f"With few runs intervals are approximate; {more} on every task would be enough.")
     return notes
 
 

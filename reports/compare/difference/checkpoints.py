@@ -43,7 +43,7 @@ class Checkpoint:
     only_old: int
     only_new: int
     rows: int
-    verdict: Literal["worse", "tolerated", "better", "not told apart", "same"]
+    verdict: Literal["worse", "tolerated", "better", "no change seen", "same"]
 
 
 def compare_all(pairs: Sequence[tuple[Pair, Mapping[str, TaskRuns]]], tolerance: float) -> list[Checkpoint]:
@@ -92,9 +92,9 @@ def _interval(old: Values, new: Values, level: float) -> tuple[float, float]:
 
 def _verdict(
     differing: int, p: float, change: float, high: float, tolerance: float
-) -> Literal["worse", "tolerated", "better", "not told apart", "same"]:
+) -> Literal["worse", "tolerated", "better", "no change seen", "same"]:
     if not differing:
         return "same"
     if p > 0.05:
-        return "not told apart"
+        return "no change seen"
     return "better" if change > 0 else "worse" if high < -tolerance else "tolerated"

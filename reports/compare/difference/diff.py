@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.filters import Where
 
 POINTS = 100.0
-Verdict = Literal["worse", "tolerated", "better", "not told apart", "same", "too few runs"]
+Verdict = Literal["worse", "tolerated", "better", "no change seen", "same", "too few runs"]
 Basis = Literal["rows and runs", "runs", "tasks", "checkpoints"]
 
 
@@ -246,7 +246,7 @@ def _judged(kept: Sequence[Read], tolerance: float) -> list[MethodChange]:
 def _verdict(low: float, high: float, tolerance: float) -> Verdict:
     if high < -tolerance:
         return "worse"
-    return "tolerated" if high < 0 else "better" if low > 0 else "not told apart"
+    return "tolerated" if high < 0 else "better" if low > 0 else "no change seen"
 
 
 def _is_same(read: Read) -> bool:
@@ -309,7 +309,7 @@ def _with_basis(known: Changes) -> tuple[Changes, Basis]:
 
 
 def _described(read: Read, known: Changes, basis: Basis) -> MethodChange:
-    return replace(_unchanged(read, known.paired), verdict="not told apart", basis=basis)
+    return replace(_unchanged(read, known.paired), verdict="no change seen", basis=basis)
 
 
 def _unchanged(read: Read, paired: bool = True) -> MethodChange:
@@ -353,7 +353,7 @@ def _compared(scores: tuple[dict[Hashable, float], dict[Hashable, float]], side:
 
 
 def _runs_missing(known: Changes, enough: int) -> int:
-    """How many more runs each task needs for so many degrees of freedom of the run variance."""
+    """How many more runs each task needs for `enough` degrees of freedom of the run variance."""
     tasks = len(known.estimate.runs)
     have = tasks * (min(known.estimate.runs) - 1)
     return max(0, -(-(enough - have) // tasks))

@@ -96,9 +96,9 @@ def independent_cells(known: TaskAnswers) -> tuple[list[Cell], list[dict[Cell, V
 def _scores(records: Sequence[Record]) -> dict[Cell, list[Values]]:
     """The recorded scores by cell, like `TaskAnswers.right`."""
     cells: dict[Cell, list[Values]] = {}
-    alike = all(map(same_for_all_draws, records))
+    no_rows = all(map(same_for_all_draws, records))
     for record in records:
-        cell = (record.template, *((EVERY, EVERY) if alike else (draw_of(record), record.seed)))
+        cell = (record.template, *((EVERY, EVERY) if no_rows else (draw_of(record), record.seed)))
         cells.setdefault(cell, []).append(np.asarray(record.score))
     return cells
 

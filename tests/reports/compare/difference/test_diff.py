@@ -58,7 +58,7 @@ def test_the_same_folder_twice_has_no_change(tmp_path):
 @pytest.mark.parametrize("luck", [1, 2])
 def test_another_seed_is_no_regression(tmp_path, luck):
     known = compared(seeded(tmp_path / "a", 0, 0), seeded(tmp_path / "b", 0, luck))
-    assert set(verdicts(known).values()) == {"not told apart"}
+    assert set(verdicts(known).values()) == {"no change seen"}
     assert all(one.paired for one in known.methods)  # by draw
 
 
@@ -89,7 +89,7 @@ def test_a_loss_within_the_tolerance_is_no_regression(tmp_path):
 def test_runs_of_other_draws_are_independent_samples(tmp_path):
     known = compared(seeded(tmp_path / "a", 0, 0), seeded(tmp_path / "b", 0, 0, draws=(5, 6, 7)))
     assert not any(one.paired for one in known.methods)
-    assert set(verdicts(known).values()) == {"not told apart"}
+    assert set(verdicts(known).values()) == {"no change seen"}
 
 
 def test_runs_without_a_counterpart_do_not_count(tmp_path):
@@ -132,7 +132,7 @@ def test_without_checkpoints_they_cannot_be_guarded(tmp_path):
         diff(old, new, {}, {}, checkpoints=True)
 
 
-@pytest.mark.parametrize(("level", "verdict"), [(0.8, "not told apart"), (0.5, "worse")])
+@pytest.mark.parametrize(("level", "verdict"), [(0.8, "no change seen"), (0.5, "worse")])
 def test_scores_alone_are_enough(tmp_path, level, verdict):
     old, new = seeded(tmp_path / "a", 0, 0), seeded(tmp_path / "b", 0, 1, {**METHODS, "ia3": level})
     known = diff(old, new, {}, {})
@@ -189,7 +189,7 @@ def test_a_method_that_uses_no_rows_is_compared_on_its_test_rows(tmp_path):
     for name, answers in (("a", labels), ("b", some), ("c", [0] * ROWS)):
         made = answered(tmp_path / name, labels, answers, **fields)
         sides.append(Records([made], {made.key: str(tmp_path / name)}))
-    assert verdicts(compared(sides[0], sides[1])) == {"icl:k=0": "not told apart"}
+    assert verdicts(compared(sides[0], sides[1])) == {"icl:k=0": "no change seen"}
     assert verdicts(compared(sides[0], sides[2])) == {"icl:k=0": "worse"}
 
 
