@@ -14,7 +14,9 @@ from pathlib import Path
 import click
 import pytest
 import typer.main
+import yaml
 
+from docs.scripts import guard
 from tests import ROOT
 from tests.markdown import Block, anchors, blocks, links
 from tunefront.bench.cli.main import app
@@ -193,3 +195,30 @@ def test_the_method_of_the_page_trains_what_it_says(tmp_path: Path, backbones: d
     )
     assert done.stdout.split() == [str(2 * 2 * 32)], done.stderr
     assert len([line for line in block.text.splitlines() if line.strip()]) <= 22
+
+
+def test_the_example_of_the_guard_has_every_method_of_its_suite() -> None:
+    """`python -m docs.scripts.guard` writes it; a slow test runs it again."""
+    suite = tomllib.loads(text_of("docs/examples/guard.toml"))
+    for name in ("guard.txt", "guard_comment.txt"):
+        text = text_of(f"docs/examples/{name}")
+        assert all(re.search(rf"^\W*{method}\b", text, re.M) for method in suite["methods"])
+
+
+def test_the_workflow_of_the_guard_calls_what_there_is() -> None:
+    workflow = yaml.safe_load(text_of("docs/examples/guard.yml"))
+    (job,) = workflow["jobs"].values()
+    calls = re.findall(r"tunefront (\w+) ([^\n>)]*)", "\n".join(step.get("run", "") for step in job["steps"]))
+    group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
+    assert [name for name, _ in calls] == ["run", "diff"]
+    for name, arguments in calls:
+        group.commands[name].make_context(name, shlex.split(arguments))
+
+
+@pytest.mark.slow
+def test_the_example_of_the_guard_can_be_made_again(tmp_path: Path) -> None:
+    made = guard.outputs(tmp_path)
+    assert set(made) == {"guard.txt", "guard_comment.txt"}
+    for name, text in made.items():
+        written = text_of(f"docs/examples/{name}")
+        assert len(text.splitlines()) == len(written.splitlines())

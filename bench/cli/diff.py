@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import logging
 import math
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -15,9 +12,6 @@ from tunefront.bench.cli.console import FAILED, Console, handle_errors, print_pl
 from tunefront.bench.cli.report import records_of
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.suites.lists import parse_values
-
-if TYPE_CHECKING:
-    from tunefront.reports.compare.difference.diff import Difference
 
 log = logging.getLogger("tunefront")
 
@@ -69,45 +63,20 @@ def diff(
             with wrong.collect():
                 sets.append(records_of(place))
         wrong.raise_if_any()
-        from tunefront.reports.compare.difference.diff import diff as compare
-
         places = [{record.key: place for record in records} for place, records in zip((old, new), sets, strict=True)]
+        from tunefront.reports.compare.difference.diff import diff as compare
+        from tunefront.reports.formats import difference, markdown
+        from tunefront.reports.sections.difference import describe, without_enough_runs
+
         known = compare(sets[0], sets[1], places[0], places[1], where, tolerance, checkpoints, allowed)
-        _show(known, old, new, format)
+        if format == "text":
+            for part in difference.parts(describe(known, old, new)):
+                print_plain(Console(), part) if isinstance(part, str) else Console().print(part)
+        else:
+            text = difference.as_json(known) if format == "json" else markdown.difference(describe(known, old, new))
+            print_raw(text)
         if known.unknown and not checkpoints:
-            log.warning("%s", _unguarded(known, fail_on_regression))
+            guarded = "; --fail-on-regression does not guard them" if fail_on_regression else ""
+            log.warning("%s%s.", without_enough_runs(known), guarded)
         if fail_on_regression and known.regressed:
             raise typer.Exit(FAILED)
-
-
-def _show(known: Difference, old: str, new: str, format: str) -> None:
-    from tunefront.reports.formats import markdown
-    from tunefront.reports.formats.terminal import Fitted
-    from tunefront.reports.sections.difference import describe
-
-    if format == "json":
-        print_raw(json.dumps(as_json(known), indent=2, allow_nan=False))
-        return
-    text = describe(known, old, new)
-    if format == "md":
-        print_raw(markdown.difference(text))
-        return
-    console = Console()
-    for line in (text.title, *text.lead):
-        print_plain(console, f"{line}\n", "bold" if line == text.lead[0] else "")
-    for shown in text.tables:
-        console.print(Fitted(shown))
-    for line in text.notes:
-        print_plain(console, f"- {line}")
-
-
-def as_json(known: Difference) -> dict[str, object]:
-    """The fields of a difference, with what follows from them."""
-    return {"regressed": known.regressed, "worse": known.worse, **dataclasses.asdict(known)}
-
-
-def _unguarded(known: Difference, guarding: bool) -> str:
-    amount = len(known.unknown)
-    text = f"{amount} of {len(known.methods)} methods {'has' if amount == 1 else 'have'} too few runs to tell a "
-    text += "regression from the noise of a seed"
-    return f"{text}; --fail-on-regression does not guard {'it' if amount == 1 else 'them'}." if guarding else f"{text}."

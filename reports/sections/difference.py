@@ -54,6 +54,14 @@ def describe(known: Difference, old: str, new: str) -> Text:
     return Text(title, tuple(_lead(known, names)), tuple(tables), tuple(_notes(known, names)))
 
 
+def without_enough_runs(known: Difference) -> str:
+    """How many methods have too few runs."""
+    amount = len(known.unknown)
+    verb = "has" if amount == 1 else "have"
+    methods = units.plural(len(known.methods), "method")
+    return f"{amount} of {methods} {verb} too few runs to distinguish a regression from the noise of a seed"
+
+
 def listed(texts: Sequence[str]) -> str:
     """Names in a sentence; of many the first few.
 
@@ -230,7 +238,8 @@ def _about_intervals(known: Difference) -> list[str]:
         return notes
     several = len(judged) > 1
     text = "The intervals are about methods that are trained again"
-    text += f", and those of all {len(judged)} methods hold at once" if several else ""
+    everything = "both" if len(judged) == 2 else f"all {len(judged)}"
+    text += f", and those of {everything} methods hold at once" if several else ""
     halves = sorted((one.high - one.low) / 2 for one in judged if one.high is not None and one.low is not None)
     low, high = f"{halves[0]:.1f}", f"{halves[-1]:.1f}"
     least = low if low == high else f"{low} to {high}"

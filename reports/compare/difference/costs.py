@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
     from tunefront.reports.compare.difference.pairs import Pair
 
-COUNTED, NOISY = 0.001, 0.1
+COUNTED, NOISY = 0.001, 0.25
 """The least relative change that is shown: of counts, and of seconds."""
+LEAST_SECONDS = 1.0
+"""Shorter times are not compared: they vary more than this."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ def cost_changes(pairs: Sequence[Pair]) -> list[CostChange]:
                 continue
             old, new = _means(sides[0], sides[1], cost)
             least = NOISY if cost.noisy else COUNTED
-            if old is not None and new is not None and abs(new - old) > least * max(abs(old), abs(new)):
+            if old is None or new is None or (cost.noisy and max(old, new) < LEAST_SECONDS):
+                continue
+            if abs(new - old) > least * max(abs(old), abs(new)):
                 found.append(CostChange(one.label, *one.place, cost.name, cost.unit, old, new, cost.noisy))
     return found
 
