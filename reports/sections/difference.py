@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
+from tunefront.reports.compare.difference.pairs import Lost
 from tunefront.reports.names import describe_shots, natural_key, short_names
 from tunefront.reports.tables import Cell, Column, Table
 
@@ -48,7 +49,7 @@ def describe(known: Difference, old: str, new: str) -> Text:
     tables = [_method_table(group, known) for group in _groups(known.methods)]
     if known.guards == "checkpoints":
         tables = [_checkpoint_table(known.checkpoints, names)]
-    tables += [_cost_table(known.costs)] if known.costs else []
+    tables += [_cost_table(known)] if known.costs else []
     sizes = [units.plural(amount, "record") for amount in known.records]
     title = f"{new} ({sizes[1]}) against {old} ({sizes[0]})"
     return Text(title, tuple(_lead(known, names)), tuple(tables), tuple(_notes(known, names)))
@@ -76,7 +77,7 @@ def _lead(known: Difference, names: dict[str, str]) -> list[str]:
     lines = [_checkpoint_lead(known, names) if known.guards == "checkpoints" else _method_lead(known)]
     if known.lost:
         where = [
-            f"{one.label} on {names[one.task]} ({units.plural(one.runs, 'run')} {one.status}"
+            f"{one.label}{_place(one, known)} on {names[one.task]} ({units.plural(one.runs, 'run')} {one.status}"
             f"{f': {one.reason}' if one.reason else ''})"
             for one in known.lost
         ]
@@ -93,7 +94,7 @@ def _method_lead(known: Difference) -> str:
     if not worse:
         text = f"No regression{beyond} in {units.plural(judged, 'method')}"
     else:
-        named = [f"{one.label} {units.signed(one.change)} points {_interval(one)}" for one in worse]
+        named = [f"{one.label}{_place(one, known)} {units.signed(one.change)} points {_interval(one)}" for one in worse]
         text = f"{len(worse)} of {units.plural(judged, 'method')} {'is' if len(worse) == 1 else 'are'} worse{beyond}: "
         text += listed(named)
     kinds = (("better", "better"), ("tolerated", "worse within the tolerance"), ("no change seen", "without a change"))
@@ -102,6 +103,16 @@ def _method_lead(known: Difference) -> str:
     parts += [(len(known.unknown), "with too few runs")]
     counted = ", ".join(f"{amount} {words}" for amount, words in parts if amount)
     return f"{text}{'; ' if counted else ''}{counted}."
+
+
+def _place(one: MethodChange | CostChange | Lost, known: Difference) -> str:
+    """The backbone and the number of training rows in words, where there are several; else an empty text."""
+    places = [(other.backbone, other.shots) for other in known.methods]
+    if len(set(places)) < 2:
+        return ""
+    backbone, shots = one.place if isinstance(one, Lost) else (one.backbone, one.shots)
+    names = short_names([*(name for name, _ in places), backbone])
+    return f" ({names[backbone]}, {describe_shots(shots)})"
 
 
 def _checkpoint_lead(known: Difference, names: dict[str, str]) -> str:
@@ -168,16 +179,16 @@ def _checkpoint_table(checkpoints: Sequence[Checkpoint], names: dict[str, str]) 
     return Table("Checkpoints, accuracy × 100", tuple(columns), tuple(rows), note if left else "", leading=3)
 
 
-def _cost_table(costs: Sequence[CostChange]) -> Table:
+def _cost_table(known: Difference) -> Table:
     columns = [Column("method", numeric=False), Column("cost", numeric=False), Column("old"), Column("new")]
     rows = [
         (
-            Cell(one.label),
+            Cell(f"{one.label}{_place(one, known)}"),
             Cell(one.cost, "(varies)" if one.noisy else ""),
             *(Cell(_amount(one, value), title=units.exact(value, one.unit)) for value in (one.old, one.new)),
             Cell(_relative(one)),
         )
-        for one in costs
+        for one in known.costs
     ]
     return Table(
         "Costs that changed", (*columns, Column("change")), tuple(rows), "They never count as a regression.", leading=2

@@ -15,6 +15,7 @@ from tunefront.reports.compare.difference.costs import CostChange, cost_changes
 from tunefront.reports.compare.difference.pairs import Lost, Pair, Paired, Refused, pair, what_changed
 from tunefront.reports.compare.difference.runs import BothAnswers, TaskRuns, independent_cells, task_runs
 from tunefront.reports.compare.difference.sides import Place, both_sides
+from tunefront.reports.compare.evidence import FEWEST_RESAMPLES, POINTS, WORK
 from tunefront.reports.compare.row_scores import metric_of
 from tunefront.reports.compare.uncertainty.changes import (
     Changes,
@@ -25,14 +26,14 @@ from tunefront.reports.compare.uncertainty.changes import (
     score_changes,
 )
 from tunefront.reports.compare.uncertainty.crossed import ABOUT_METHODS, ENOUGH
-from tunefront.reports.compare.uncertainty.resampled import Predicted
+from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted
+from tunefront.reports.compare.uncertainty.simultaneous import TIGHTER
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
     from tunefront.bench.records.answers import AnswerFiles
     from tunefront.reports.compare.filters import Where
 
-POINTS = 100.0
 Verdict = Literal["worse", "tolerated", "better", "no change seen", "same", "too few runs"]
 Basis = Literal["rows and runs", "runs", "tasks", "checkpoints"]
 
@@ -220,27 +221,31 @@ def _judged(kept: Sequence[Read], tolerance: float) -> list[MethodChange]:
     compared = sum(
         len(group) for group, (known, _) in zip(families.values(), estimates, strict=True) if known.about_methods
     )
-    found: dict[int, MethodChange] = {}
+    found: dict[Hashable, MethodChange] = {}
     for group, (known, basis) in zip(families.values(), estimates, strict=True):
         results = known.intervals(level_of_each(compared)) if known.about_methods else [None] * len(group)
         for read, result in zip(group, results, strict=True):
             draft = _described(read, known, basis)
             if result is None:
-                found[id(read[0])] = replace(
+                found[_name(read)] = replace(
                     draft, verdict="too few runs", more_runs=_runs_missing(known, ABOUT_METHODS)
                 )
                 continue
             low, high = POINTS * result.low, POINTS * result.high
-            found[id(read[0])] = replace(
+            found[_name(read)] = replace(
                 draft,
                 change=POINTS * result.difference,
                 low=low,
                 high=high,
-                p=min(1.0, compared * result.p),
+                p=min(1.0, compared * result.p / TIGHTER),
                 verdict=_verdict(low, high, tolerance),
                 more_runs=0 if basis == "tasks" else _runs_missing(known, ENOUGH),
             )
-    return [found[id(read[0])] if id(read[0]) in found else _unchanged(read) for read in kept]
+    return [found[_name(read)] if _name(read) in found else _unchanged(read) for read in kept]
+
+
+def _name(read: Read) -> Hashable:
+    return read[0].label, read[0].place, read[0].metric
 
 
 def _verdict(low: float, high: float, tolerance: float) -> Verdict:
@@ -297,7 +302,9 @@ def _metric_estimate(group: Sequence[Read], tasks: Sequence[str]) -> Changes:
         found = [independent_cells(cells) for cells in known]
         sides = [[values[side][cell] for cell in cells] for side in (0, 1) for cells, values, _ in found]
         made.append(Predicted(np.array(sides), np.asarray(known[0].labels), found[0][2]))
-    return metric_changes(made, metric)
+    largest = max(task.predictions.size for task in made)
+    resamples = int(np.clip(WORK / largest, FEWEST_RESAMPLES, RESAMPLES))
+    return metric_changes(made, metric, resamples=resamples)
 
 
 def _with_basis(known: Changes) -> tuple[Changes, Basis]:

@@ -40,7 +40,7 @@ from tunefront.reports.compare.uncertainty.crossed import (
     estimate,
 )
 from tunefront.reports.compare.uncertainty.metrics import Metric
-from tunefront.reports.compare.uncertainty.resampled import Predicted, estimate_metric
+from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted, estimate_metric
 from tunefront.reports.compare.uncertainty.runs import separate_runs
 from tunefront.reports.compare.uncertainty.simultaneous import TIGHTER
 
@@ -143,14 +143,14 @@ def score_changes(tasks: Sequence[Sequence[tuple[Mapping[Hashable, float], Mappi
     return Changes(combine(parts, shared_runs=False), paired=False, rows_known=False)
 
 
-def metric_changes(tasks: Sequence[Predicted], metric: Metric) -> Changes:
+def metric_changes(tasks: Sequence[Predicted], metric: Metric, *, resamples: int = RESAMPLES) -> Changes:
     """The changes for a metric that is no mean over rows: as `changes`, for runs that old and new share.
 
     Shapes: predictions (2 methods, runs, rows), first all old methods, then all new ones.
 
     Errors: those of `resampled.estimate_metric`.
     """
-    known = estimate_metric(tasks, metric)
+    known = estimate_metric(tasks, metric, resamples=resamples)
     methods = len(known.means) // 2
     weights = np.hstack([-np.eye(methods), np.eye(methods)])
 

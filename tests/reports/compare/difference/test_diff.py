@@ -251,6 +251,7 @@ def test_what_is_comparable_is_compared_and_the_rest_named(tmp_path):
         ({"recipe": {"learning_rate": 0.1}}, "learning_rate none → 0.1"),
         ({"versions": {"torch": "3.0.0"}}, "torch 2.9.0 → 3.0.0"),
         ({"fingerprints": {"method": sha("new code"), "task": sha("sst2")}}, "the source of the method"),
+        ({"fingerprints": {"backbone": sha("new weights"), "task": sha("sst2")}}, "the files of the backbone"),
     ],
 )
 def test_what_is_tested_may_differ_and_is_named(tmp_path, changes, text):
@@ -356,3 +357,20 @@ def test_records_without_predictions_of_the_same_key_are_the_same(tmp_path):
     records: list[Record] = [record(seed=seed) for seed in range(3)]
     known = diff(records, records, {}, {})
     assert verdicts(known) == {"full": "same"}
+
+
+def test_only_templates_that_both_have_are_compared(tmp_path):
+    old = together(*(seeded(tmp_path / name, 0, 0, {"full": 0.8}, template=name) for name in "ab"))
+    new = seeded(tmp_path / "c", 0, 0, {"full": 0.8}, template="a")
+    (known,) = compared(old, new).methods
+    assert (known.verdict, known.change) == ("same", 0)
+
+
+def test_several_backbones_and_shots_are_compared_apart(tmp_path):
+    sides = []
+    for name, luck in (("a", 0), ("b", 1)):
+        made = [seeded(tmp_path / f"{name}{shots}", 0, luck, {"full": 0.8}, shots=shots) for shots in (16, 64)]
+        sides.append(together(*made, seeded(tmp_path / f"{name}-nano", 0, luck, {"full": 0.8}, backbone="nano")))
+    known = compared(*sides)
+    assert {(one.backbone, one.shots) for one in known.methods} == {("minilm", 16), ("minilm", 64), ("nano", None)}
+    assert set(verdicts(known).values()) == {"no change seen"}
