@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tunefront.bench.records.answers import AnswerFiles, Answers
+from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.entries import Entry
 from tunefront.reports.compare.factors import draw_of, same_for_all_draws
 from tunefront.reports.compare.row_scores import EVERY, Cell, TaskAnswers, Values, gather, runs_of, shared_cells
@@ -63,17 +64,16 @@ def task_runs(pair: Pair, task: str, answers: AnswerFiles) -> TaskRuns | None:
     found = gather(entries, [task], answers)
     if OTHER_ROWS in found.missing.values():
         return None
-    known = found.tasks.get(task) if len(found.entries) == 2 else None
+    read = found.tasks.get(task) if len(found.entries) == 2 else None
+    known = None if any(found.unread.values()) else read  # scores are known of all runs, so they are used instead
     scores = _independent(runs_of([_scores(old), _scores(new)]))
     simple = tuple({unit: float(value) for unit, value in side.items()} for side in scores)
     by_rows, checkpoints = None, {}
-    if known is not None:
-        before, after = known.right
-        if pair.metric == "accuracy":
-            by_rows = _independent(runs_of(known.right))
-            simple = tuple({unit: float(np.mean(values)) for unit, values in side.items()} for side in by_rows)
-        if old[0].data.task_kind != "regression":
-            checkpoints = _checkpoints(before, after)
+    if known is not None and pair.metric == "accuracy":
+        by_rows = _independent(runs_of(known.right))
+        simple = tuple({unit: float(np.mean(values)) for unit, values in side.items()} for side in by_rows)
+    if read is not None and old[0].data.task_kind != "regression":
+        checkpoints = _checkpoints(*read.right)
     return TaskRuns(
         (simple[0], simple[1]),
         by_rows,
@@ -123,10 +123,19 @@ def _independent(
 def _checkpoints(
     old: Mapping[Cell, list[Values]], new: Mapping[Cell, list[Values]]
 ) -> dict[Cell, tuple[Values, Values]]:
-    """The row scores of the checkpoints of the same run; of a single run on both sides also if it is another run."""
-    if len(old) == len(new) == 1:
-        return {cell: (one[0], two[0]) for one, (cell, two) in zip(old.values(), new.items(), strict=True)}
-    return {cell: (old[cell][0], new[cell][0]) for cell in old if len(old[cell]) == len(new.get(cell, ())) == 1}
+    """The row scores of the checkpoints of the same run, or of the only run of a draw, or of the only run at all."""
+    one, two = ({cell: values[0] for cell, values in side.items() if len(values) == 1} for side in (old, new))
+    if len(one) == len(two) == 1:
+        return {cell: (next(iter(one.values())), values) for cell, values in two.items()}
+    of_draw = [group_by(side, lambda cell: cell[:2]) for side in (one, two)]
+    paired = {}
+    for draw, cells in of_draw[1].items():
+        before = of_draw[0].get(draw, [])
+        if len(cells) == len(before) == 1:
+            paired[cells[0]] = (one[before[0]], two[cells[0]])
+        else:
+            paired |= {cell: (one[cell], two[cell]) for cell in cells if cell in one}
+    return paired
 
 
 def _same(known: TaskAnswers) -> bool:

@@ -141,6 +141,16 @@ def test_scores_alone_are_enough(tmp_path, level, verdict):
     assert not known.checkpoints
 
 
+def test_where_some_predictions_are_missing_all_scores_are_compared(tmp_path):
+    old, new = seeded(tmp_path / "a", 0, 0, {"full": 0.8}), seeded(tmp_path / "b", 0, 1, {"full": 0.8})
+    (tmp_path / "b" / "predictions" / f"{new[0].key}.parquet").unlink()
+    known = compared(old, new)
+    (change,) = known.methods
+    (by_scores,) = diff(old, new, {}, {}).methods
+    assert change == by_scores
+    assert len(known.checkpoints) == 5
+
+
 def test_macro_f1_has_intervals_over_rows(tmp_path):
     fields = {"scores__headline": "macro_f1"}
     old = seeded(tmp_path / "a", 0, 0, **fields)
