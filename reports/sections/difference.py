@@ -15,7 +15,8 @@ from tunefront.reports.tables import Cell, Column, Table
 if TYPE_CHECKING:
     from tunefront.reports.compare.difference.checkpoints import Checkpoint
     from tunefront.reports.compare.difference.costs import CostChange
-    from tunefront.reports.compare.difference.diff import Difference, MethodChange
+    from tunefront.reports.compare.difference.diff import Difference
+    from tunefront.reports.compare.difference.methods import MethodChange
 
 VERDICTS = {
     "worse": "worse",
