@@ -7,8 +7,9 @@ these, all that does not change which rows are scored can be allowed by name, wh
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import UserError, unknown
@@ -120,16 +121,11 @@ def what_changed(pairs: Sequence[Pair]) -> dict[str, list[str]]:
 
 
 def _changed_texts(old: Sequence[Record], new: Sequence[Record]) -> list[str]:
-    groups: tuple[tuple[str, Callable[[Record], Mapping[str, object]]], ...] = (
-        ("", lambda record: record.recipe),
-        ("", lambda record: record.settings),
-        ("", lambda record: record.versions),
-    )
     texts = []
-    for _, read in groups:
-        names = sorted({name for record in (*old, *new) for name in read(record)} - INCIDENTAL)
+    for group in map(attrgetter, ("recipe", "settings", "versions")):
+        names = sorted({name for record in (*old, *new) for name in group(record)} - INCIDENTAL)
         for name in names:
-            before, after = (sorted({number(read(record).get(name)) for record in side}) for side in (old, new))
+            before, after = (sorted({number(group(record).get(name)) for record in side}) for side in (old, new))
             if before != after:
                 texts.append(f"{name} {', '.join(before)} → {', '.join(after)}")
     for name in sorted({name for record in (*old, *new) for name in record.fingerprints}):
@@ -158,16 +154,17 @@ def _differing(old: Sequence[Record], new: Sequence[Record], allowed: Collection
     """The fields that differ and must not, with their values."""
     prompted = any(record.template is not None for record in (*old, *new))
     settings = [name for name in settings_of([*old, *new]) if prompted or name not in PROMPTED]
+    sides = [[fields_of(record) for record in side] for side in (old, new)]
     found = []
     for name in dict.fromkeys([*MEASURED, *EVERYWHERE, "pooling", *settings]):
-        before, after = (_values(side, name) for side in (old, new))
+        before, after = (_values(side, name) for side in sides)
         if before != after and name not in allowed:
             found.append((name, before, after))
     return found
 
 
-def _values(records: Sequence[Record], field: str) -> str:
-    values = {number(fields_of(record).get(field)) for record in records}
+def _values(records: Sequence[Mapping[str, object]], field: str) -> str:
+    values = {number(fields.get(field)) for fields in records}
     return ", ".join(sorted(value[:12] if field.endswith("_fingerprint") else value for value in values))
 
 

@@ -384,3 +384,21 @@ def test_several_backbones_and_shots_are_compared_apart(tmp_path):
     known = compared(*sides)
     assert {(one.backbone, one.shots) for one in known.methods} == {("minilm", 16), ("minilm", 64), ("nano", None)}
     assert set(verdicts(known).values()) == {"no change seen"}
+
+
+def test_stores_that_differ_by_a_seed_alone_rarely_give_an_alarm():
+    """At most 5 of 100 differences of two methods; 12 would be three standard errors more."""
+    generator = np.random.default_rng(0)
+
+    def side(seed: int) -> list[Record]:
+        runs = [(label, task, draw) for label in ("full", "ia3") for task in "ab" for draw in range(3)]
+        scores = 0.8 + 0.03 * generator.standard_normal(len(runs))
+        return [
+            record(label=label, task=task, draw_seed=draw, seed=seed, scores__test={"accuracy": score})
+            for (label, task, draw), score in zip(runs, scores, strict=True)
+        ]
+
+    alarms = [
+        any(one.verdict in ("worse", "better") for one in diff(side(0), side(1), {}, {}).methods) for _ in range(100)
+    ]
+    assert sum(alarms) <= 11
