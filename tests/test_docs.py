@@ -220,5 +220,4 @@ def test_the_example_of_the_guard_can_be_made_again(tmp_path: Path) -> None:
     made = guard.outputs(tmp_path)
     assert set(made) == {"guard.txt", "guard_comment.txt"}
     for name, text in made.items():
-        written = text_of(f"docs/examples/{name}")
-        assert len(text.splitlines()) == len(written.splitlines())
+        assert text.splitlines()[0] == text_of(f"docs/examples/{name}").splitlines()[0]

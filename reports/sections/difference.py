@@ -262,6 +262,14 @@ def _about_intervals(known: Difference) -> list[str]:
         notes.append(
             f"Old and new runs{who} share no draws or seeds, so they are compared as independent samples (Welch)."
         )
+    for side, other in ((0, 1), (1, 0)):
+        once = [one.label for one in judged if one.runs[side] == len(one.tasks) < one.runs[other] and not one.paired]
+        if once:
+            names = ("old", "new")
+            notes.append(
+                f"The {names[side]} results have one run per task of {listed(once)}; the variance between runs is that "
+                f"of the {names[other]} ones."
+            )
     alone = [one.label for one in judged if one.basis == "runs"]
     if alone:
         who = "" if len(alone) == len(judged) else f" of {listed(alone)}"
@@ -292,7 +300,8 @@ def _too_few(known: Difference) -> list[str]:
     pairs = [one for one in known.checkpoints if one.label in labels]
     if pairs:
         differ = [one for one in pairs if one.p <= 0.05]
-        text = f"As checkpoints, {len(differ)} of {len(pairs)} differ on their test rows (McNemar's test)"
+        verb = "differs" if len(differ) == 1 else "differ"
+        text = f"As checkpoints, {len(differ)} of {len(pairs)} {verb} on the test rows (McNemar's test)"
         named = [f"{one.label} {units.signed(one.change)} points (p = {one.p:.2g})" for one in differ]
         notes.append(f"{text}{': ' if named else ''}{listed(named) if named else ''}; the methods need not.")
     return notes

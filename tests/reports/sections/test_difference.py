@@ -79,3 +79,8 @@ def test_many_checkpoints_are_shown_only_where_they_differ(old, tmp_path):
     assert "of 24 checkpoints" in text.lead[0] or "None of 24" in text.lead[0]
     assert all(row[-1].text != "no change seen" for row in text.tables[0].rows)
     assert "left out" in text.tables[0].note
+
+
+def test_a_variance_that_is_taken_from_the_other_side_is_said(old, tmp_path):
+    notes = text_of(old, seeded(tmp_path / "new", 0, 1, draws=(7,))).notes
+    assert any(note.startswith("The new results have one run per task of") for note in notes)

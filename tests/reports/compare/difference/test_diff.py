@@ -363,6 +363,13 @@ def test_times_of_other_machines_are_not_compared(tmp_path):
     assert "training time" not in {one.cost for one in compared(old, other).costs}
 
 
+def test_a_machine_that_was_busy_does_not_change_the_time(tmp_path):
+    fields = {"cpu_seconds__train": 2.0}
+    old = seeded(tmp_path / "a", 0, 0, {"full": 0.8}, seconds__train=2.0, **fields)
+    new = seeded(tmp_path / "b", 0, 1, {"full": 0.8}, seconds__train=20.0, **fields)
+    assert "training time" not in {one.cost for one in compared(old, new).costs}
+
+
 def test_records_without_predictions_of_the_same_key_are_the_same(tmp_path):
     records: list[Record] = [record(seed=seed) for seed in range(3)]
     known = diff(records, records, {}, {})
