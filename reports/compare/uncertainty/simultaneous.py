@@ -21,8 +21,6 @@ from tunefront.reports.compare.uncertainty.contrasts import (
 from tunefront.reports.compare.uncertainty.crossed import ENOUGH, Estimate, Floats
 
 DRAWS = 4000
-MOST_DF = 100
-"""Degrees of freedom from which on the run variance is drawn as if it had these: the draws take memory for each."""
 TIGHTER = 0.8
 """The bound leaves this share of 1 - level above it. With all of it, one of several identical methods is left out in up
 to 7 % of comparisons at the level .95, because the covariance is estimated."""
@@ -123,8 +121,8 @@ def critical_values(
     variance = row_variance + np.maximum(np.einsum("km,mn,kn->k", weights, run, weights), 0.0)
     varies = variance > NOTHING * variance.max()
     run_root, root = _square_root(run), _square_root(run + known.row)
-    run_df = 0 if known.run is None else min(known.run_df, MOST_DF)
-    at_once = max(1, NUMBERS // (len(weights) * max(1, run_df)))
+    run_df = 0 if known.run is None else known.run_df
+    at_once = max(1, NUMBERS // (len(weights) * max(1, min(run_df, len(run)))))
     of_normal, of_own = [], []
     for start in range(0, draws, at_once):
         size = min(at_once, draws - start)
@@ -132,7 +130,7 @@ def critical_values(
         of_normal.append(_largest(squares, np.broadcast_to(variance, squares.shape), varies))
         drawn = row_variance * generator.chisquare(known.row_df, (size, 1)) / known.row_df
         if run_df:
-            drawn = drawn + _run_variance(generator.standard_normal((size, run_df, len(run))) @ run_root, weights)
+            drawn = drawn + _run_variance(_wishart(generator, size, run_df, len(run)) @ run_root, weights, run_df)
         of_own.append(_largest(squares, drawn, varies))
     share = 1 - TIGHTER * (1 - level)
     own_bound = float(np.quantile(np.concatenate(of_own), share))
@@ -190,13 +188,27 @@ def _largest(squares: Floats, variance: Floats, varies: NDArray[np.bool_]) -> Fl
     return largest
 
 
-def _run_variance(scores: Floats, weights: Floats) -> Floats:
-    """Each contrast's run variance as `contrasts` has it, from drawn scores (draws, run_df, methods)."""
-    run_df, methods = scores.shape[1:]
-    own: Floats = np.mean((scores @ weights.T) ** 2, axis=1)
+def _wishart(generator: np.random.Generator, size: int, df: int, methods: int) -> Floats:
+    """Factors F, (size, k, methods), with F'F Wishart distributed: identity scale, `df` degrees of freedom.
+
+    From `methods` degrees of freedom on they are triangular (Bartlett 1933, On the theory of statistical regression),
+    with k = methods; below, `df` rows of normal numbers.
+    """
+    if df < methods:
+        return generator.standard_normal((size, df, methods))
+    factors = np.triu(generator.standard_normal((size, methods, methods)), 1)
+    place = np.arange(methods)
+    factors[:, place, place] = np.sqrt(generator.chisquare(df - place, (size, methods)))
+    return factors
+
+
+def _run_variance(factors: Floats, weights: Floats, run_df: int) -> Floats:
+    """Each contrast's run variance as `contrasts` has it, for factors (draws, k, methods) of `run_df` covariances."""
+    methods = factors.shape[2]
+    own: Floats = np.sum((factors @ weights.T) ** 2, axis=1) / run_df
     if run_df >= ENOUGH:
         return own
-    trace, total = np.mean((scores**2).sum(2), axis=1), np.mean(scores.sum(2) ** 2, axis=1)
+    trace, total = (factors**2).sum((1, 2)) / run_df, np.sum(factors.sum(2) ** 2, axis=1) / run_df
     pairs = 2 * (trace - total / methods) / (methods - 1)
     shared = pairs[:, None] * (weights**2).sum(1) / 2
     larger: Floats = np.maximum(own, (run_df * own + PRIOR_DF * shared) / (run_df + PRIOR_DF))

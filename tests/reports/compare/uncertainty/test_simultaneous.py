@@ -143,3 +143,11 @@ def test_intervals_against_a_reference_hold_at_once():
         for seed, tasks in enumerate(comparisons(100, (5, 3), (0.05,) * 6, rows=200))
     ]
     assert np.mean(missed) <= 0.13
+
+
+@pytest.mark.parametrize("df", [2, 4, 30])
+def test_drawn_covariances_have_the_mean_and_variance_of_wishart(df):
+    factors = simultaneous._wishart(np.random.default_rng(0), 20_000, df, 4)
+    drawn = np.swapaxes(factors, 1, 2) @ factors
+    assert drawn.mean(0) == pytest.approx(df * np.eye(4), abs=0.06 * df)
+    assert drawn.var(0) == pytest.approx(df * (1 + np.eye(4)), rel=0.15)
