@@ -29,6 +29,18 @@ MOST_ROWS = 500
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
     """The PDF. `drawn` are the pictures of each panel, in order."""
+    return typeset(content(report, drawn))
+
+
+def typeset(text: str) -> bytes:
+    """The PDF of a report's `content`. Typst leaves the interpreter to other threads meanwhile."""
+    template = files(__package__).joinpath("report.typ").read_bytes()
+    pdf: bytes = typst.compile(template, sys_inputs={"report": text})
+    return pdf
+
+
+def content(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
+    """All texts, tables and plots of the PDF as JSON."""
     data = {
         "title": report.title,
         "subtitle": report.subtitle,
@@ -43,9 +55,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
         "papers": [_table(table) for table in report.papers],
         "files": [_table(part) for page in report.pages for part in _files(page, len(report.pages) > 1)],
     }
-    template = files(__package__).joinpath("report.typ").read_bytes()
-    pdf: bytes = typst.compile(template, sys_inputs={"report": json.dumps(_printable(data))})
-    return pdf
+    return json.dumps(_printable(data))
 
 
 def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JSON

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,8 @@ def write_report(
     if isinstance(records, Records):
         places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
     report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
-    return [put(folder / name, content) for name, content in _contents(report, formats)]
+    written = [put(folder / name, content) for name, content in _contents(report, formats)]
+    return sorted(written, key=lambda path: path.parent != folder)
 
 
 def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes | str]]:
@@ -60,16 +62,18 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
         from tunefront.reports.plots.panel_plots import pictures, save
 
         drawn = [pictures(page) for page in report.pages]
-        if "html" in formats:
-            yield "report.html", html.render(report, drawn)
-        if "pdf" in formats:
-            yield "report.pdf", pdf.render(report, drawn)
-        if "md" in formats:
-            yield "report.md", markdown.render(report, drawn)
-        for picture in (picture for page in drawn for picture in page):
-            for kind in PLOT_KINDS:
-                content = picture.svg if kind == "svg" else save(picture.figure, kind)
-                yield f"plots/{picture.name}.{kind}", content
+        with ThreadPoolExecutor(1) as aside:
+            typeset = aside.submit(pdf.typeset, pdf.content(report, drawn)) if "pdf" in formats else None
+            if "html" in formats:
+                yield "report.html", html.render(report, drawn)
+            if "md" in formats:
+                yield "report.md", markdown.render(report, drawn)
+            for picture in (picture for page in drawn for picture in page):
+                for kind in PLOT_KINDS:
+                    content = picture.svg if kind == "svg" else save(picture.figure, kind)
+                    yield f"plots/{picture.name}.{kind}", content
+            if typeset is not None:
+                yield "report.pdf", typeset.result()
     if "tex" in formats:
         from tunefront.reports.formats import latex
 

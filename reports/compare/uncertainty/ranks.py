@@ -13,6 +13,9 @@ from tunefront.reports.compare.uncertainty.simultaneous import holm
 
 FEWEST_TASKS = 8
 """With fewer tasks rank tests have next to no power: the smallest p of Wilcoxon's test with 5 tasks is 0.0625."""
+MOST_EXACT = 13
+"""Most tasks for which all signs are tried."""
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,7 +61,16 @@ def _wilcoxon(task_means: Floats, reference: int) -> Floats:
 
 
 def _signed_rank(differences: Floats) -> float:
-    """The two-sided p-value; 1 if all differences are 0."""
+    """The two-sided p-value; the rank of a difference of 0 is split between both signs.
+
+    Exact for few tasks, also with ties: over all signs of the other differences, which `scipy.stats.wilcoxon` tries one
+    by one, a hundred times slower.
+    """
     if not differences.any():
         return 1.0
-    return float(stats.wilcoxon(differences, zero_method="zsplit").pvalue)
+    if len(differences) > MOST_EXACT:
+        return float(stats.wilcoxon(differences, zero_method="zsplit", method="approx").pvalue)
+    ranks = stats.rankdata(np.abs(differences))[differences != 0]
+    signs = 1 - 2.0 * np.array(list(np.ndindex(*(2,) * len(ranks))))
+    found = abs(ranks @ np.sign(differences[differences != 0]))
+    return float(np.mean(np.abs(signs @ ranks) >= found - ROUNDING))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from tunefront.reports.compare.uncertainty import ranks
 from tunefront.reports.compare.uncertainty.ranks import FEWEST_TASKS, rank
 
 DEMSAR = np.array(
@@ -52,6 +53,15 @@ def test_wilcoxon_against_a_reference_is_scipys_with_holm():
     single = [stats.wilcoxon(DEMSAR[:, k] - DEMSAR[:, 0], zero_method="zsplit").pvalue for k in (1, 2, 3)]
     assert math.isnan(found.wilcoxon[0])
     assert found.wilcoxon[1:].min() == pytest.approx(min(1, 3 * min(single)))
+
+
+@pytest.mark.parametrize("digits", [0, 1, 5])
+@pytest.mark.parametrize("tasks", [8, 11, 20])
+def test_signed_ranks_are_scipys_with_ties_and_zeros(tasks, digits):
+    differences = np.random.default_rng(tasks).normal(0.5, 1, tasks).round(digits)
+    method = "auto" if tasks <= ranks.MOST_EXACT else "approx"
+    expected = stats.wilcoxon(differences, zero_method="zsplit", method=method).pvalue
+    assert ranks._signed_rank(differences) == pytest.approx(expected)
 
 
 def test_few_tasks_cannot_rank():
