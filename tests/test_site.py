@@ -131,8 +131,8 @@ def test_a_page_needs_no_other_host(site: Path) -> None:
 
 
 def table_of(part: str) -> list[list[str]]:
-    """The rows of a simulated table on the page of statistics, without its head."""
-    page = coverage.PAGE.read_text(encoding="utf-8")
+    """The rows of a simulated table on its page, without its head."""
+    page = (ROOT / "docs" / coverage.TABLES[part][0]).read_text(encoding="utf-8")
     block = page.split(f"<!-- {part}: start -->")[1].split(f"<!-- {part}: end -->")[0]
     lines = [line for line in block.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
@@ -150,6 +150,13 @@ def test_the_simulated_shares_are_those_that_the_page_promises() -> None:
         unstable = row[0].startswith("one unstable")
         assert min(odd, others, at_once) >= (90 if unstable else 94), row
         assert max(alarms) <= (8 if unstable else 6), row
+
+
+def test_the_simulated_losses_fall_with_tasks_and_draws_and_grow_with_the_spread() -> None:
+    losses = [[int(cell) for cell in row[1:]] for row in table_of("losses")]
+    assert len(losses) == len(coverage.LOSS_DEVIATIONS)
+    assert all(row == sorted(row, reverse=True) and len(row) == len(coverage.LOSS_DESIGNS) for row in losses)
+    assert all(list(column) == sorted(column) for column in zip(*losses, strict=True))
 
 
 def test_a_few_repetitions_give_a_row_of_each_table() -> None:

@@ -1,4 +1,5 @@
-"""The simulated figures of docs/statistics.md: `python -m docs.scripts.coverage` computes them and writes them there.
+"""The simulated figures of docs/statistics.md and docs/ci.md: `python -m docs.scripts.coverage` computes and writes
+them.
 
 The worlds are those of tests/reports/compare/uncertainty/worlds.py: the truth is known, so that one can count how often
 an interval contains it. The whole takes about half an hour of one core; `--repetitions 50` shows in minutes that it
@@ -16,6 +17,7 @@ from scipy import stats
 from tests import ROOT
 from tests.reports.compare.uncertainty.worlds import comparisons
 from tunefront.reports.compare.uncertainty.chances import chances
+from tunefront.reports.compare.uncertainty.changes import changes, level_of_each
 from tunefront.reports.compare.uncertainty.checkpoints import compare_checkpoints
 from tunefront.reports.compare.uncertainty.contrasts import all_pairs, contrasts, pair_weights
 from tunefront.reports.compare.uncertainty.crossed import ENOUGH, Estimate, Floats, estimate
@@ -23,7 +25,6 @@ from tunefront.reports.compare.uncertainty.simultaneous import against_reference
 
 World = Callable[[int], Sequence[float]]
 """The standard deviation between runs of each method, by the number of methods."""
-PAGE = ROOT / "docs" / "statistics.md"
 REPETITIONS = 2000
 ROWS = 300
 DESIGNS = ((1, 3), (2, 2), (5, 2), (5, 3), (5, 5))
@@ -39,6 +40,9 @@ SPREAD = 0.02
 """Standard deviation of the true means where the chances are judged: two points."""
 DEVIATIONS, TEST_ROWS = (0.0, 0.02, 0.05), (100, 300, 1000)
 """Standard deviations between runs and numbers of test rows where checkpoints are compared."""
+LOSS_DESIGNS = ((1, 3), (2, 3), (2, 5), (5, 3), (5, 5))
+LOSS_DEVIATIONS, LOSS_METHODS, LOSS_ROWS, FOUND = (0.01, 0.02, 0.04), 4, 400, 0.8
+"""Designs, standard deviations between runs, methods and rows where a loss is found in this share of cases."""
 BINS = ((0.0, 0.2), (0.2, 0.4), (0.4, 0.6), (0.6, 0.8), (0.8, 1.0))
 
 
@@ -144,6 +148,31 @@ def checkpoints_table(repetitions: int) -> list[str]:
     return lines
 
 
+def losses_table(repetitions: int) -> list[str]:
+    """The Markdown of the loss of one of four methods that `tunefront diff` finds in 8 of 10 cases.
+
+    A loss is found if it is larger than the upper end of the interval of a change by chance alone.
+    """
+    heads = [f"{tasks} task{'s' if tasks > 1 else ''}, {runs} draws" for tasks, runs in LOSS_DESIGNS]
+    lines = [f"| scores deviate between seeds by | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    level = level_of_each(LOSS_METHODS)
+    for place, deviation in enumerate(LOSS_DEVIATIONS):
+        texts = []
+        for index, (tasks, runs) in enumerate(LOSS_DESIGNS):
+            deviations, seed = (deviation,) * LOSS_METHODS, 7000 + 10 * place + index
+            highs = []
+            for scores in comparisons(repetitions, (tasks, 2 * runs), deviations, rows=LOSS_ROWS, seed=seed):
+                sides = [
+                    [(dict(enumerate(method[:runs])), dict(enumerate(method[runs:]))) for method in task]
+                    for task in scores
+                ]
+                highs.append(changes(sides).intervals(level)[0].high)
+            texts.append(f"{100 * float(np.quantile(highs, FOUND)):.0f}")
+        lines.append(f"| {100 * deviation:g} point{'s' if deviation > 0.01 else ''} | {' | '.join(texts)} |")
+        print(lines[-1], flush=True)
+    return lines
+
+
 def _said_and_true(said: Floats, true: Floats, low: float, high: float) -> str:
     inside = (said >= low) & ((said < high) | (high == 1))
     if not inside.any():
@@ -151,7 +180,13 @@ def _said_and_true(said: Floats, true: Floats, low: float, high: float) -> str:
     return f"{100 * said[inside].mean():.0f} → {100 * true[inside].mean():.0f} %"
 
 
-TABLES = {"checkpoints": checkpoints_table, "coverage": coverage_table, "calibration": calibration_table}
+TABLES = {
+    "checkpoints": ("statistics.md", checkpoints_table),
+    "coverage": ("statistics.md", coverage_table),
+    "calibration": ("statistics.md", calibration_table),
+    "losses": ("ci.md", losses_table),
+}
+"""Part -> the page, and what computes it."""
 
 
 def put(text: str, part: str, block: Sequence[str]) -> str:
@@ -174,9 +209,10 @@ def main() -> None:
     parser.add_argument("--part", choices=TABLES, action="append")
     known = parser.parse_args()
     for part in known.part or TABLES:
-        block = TABLES[part](known.repetitions)
+        name, table = TABLES[part]
+        page, block = ROOT / "docs" / name, table(known.repetitions)
         if known.repetitions == REPETITIONS:  # fewer are a trial of this script
-            PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), part, block), encoding="utf-8")
+            page.write_text(put(page.read_text(encoding="utf-8"), part, block), encoding="utf-8")
 
 
 if __name__ == "__main__":
