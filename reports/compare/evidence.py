@@ -174,7 +174,7 @@ def weigh(
     metric = row_scores.metric_of(next(iter(gathered.entries[0].all)))
     known = list(gathered.tasks.values())
     assert metric is not None  # answers are kept only if they give the recorded score
-    made = compare_runs([runs_of(task.right) for task in known]) if metric is accuracy else _resampled(known, metric)
+    made = _by_rows(known) if metric is accuracy else _resampled(known, metric)
     if isinstance(made, str):
         return made
     labels = tuple(entry.label for entry in gathered.entries)
@@ -192,6 +192,14 @@ def weigh(
         _checkpoints(known, place) if metric is accuracy and place is not None else (),
         all(draw == EVERY for task in known for method in task.right for _, draw, _ in method),
     )
+
+
+def _by_rows(tasks: Sequence[TaskAnswers]) -> Comparison | str:
+    """The comparison for a mean over rows; in words why there is none."""
+    runs = [runs_of(task.right) for task in tasks]
+    if not all(own for task in runs for own in task):
+        return "the methods share no template with the same draw and seed"
+    return compare_runs(runs)
 
 
 def _checkpoints(tasks: Sequence[TaskAnswers], reference: int) -> tuple[CheckpointTest | None, ...]:

@@ -117,13 +117,15 @@ def diff(
 
 
 def _read(pairs: Sequence[Pair], answers: AnswerFiles) -> tuple[list[Read], list[Refused]]:
-    """The pairs with their runs, and those tasks of which other rows were scored."""
+    """The pairs with their runs, and those tasks of which other rows were scored, or no run has a common template."""
     kept: list[Read] = []
     refused: list[Refused] = []
     for one in pairs:
         found = {task: task_runs(one, task, answers) for task in one.tasks}
         refused += [Refused("scored rows", "", "", one.label, task) for task, runs in found.items() if runs is None]
         runs = {task: known for task, known in found.items() if known is not None and all(known.scores)}
+        unpaired = [task for task, known in found.items() if known is not None and task not in runs]
+        refused += [Refused("the template of every draw", "", "", one.label, task) for task in unpaired]
         if runs:
             sides = [{task: side[task] for task in runs} for side in (one.old, one.new)]
             kept.append((replace(one, old=sides[0], new=sides[1]), runs))

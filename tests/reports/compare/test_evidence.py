@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.reports.answered import ROWS, answered, world
 from tests.reports.factory import record
-from tunefront.bench.records import Records, load_records
+from tunefront.bench.records import Record, Records, load_records
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.compare.panels import Panel, build
 from tunefront.reports.compare.recipe_choice import choose
@@ -272,6 +273,32 @@ def test_templates_are_averaged_within_a_draw(tmp_path):
     assert known is not None
     assert known.estimate.runs == (3,)
     assert known.unit == "draw"
+
+
+def crossed_templates(folder: Path, labels: tuple[str, str], headline: str) -> list[Record]:
+    """Two runs of two methods: one has template a with draw 0 and b with draw 1, the other b and a."""
+    answers = [0, 1] * 30
+    cells = [(label, number, draw) for number, label in enumerate(labels) for draw in (0, 1)]
+    return [
+        answered(
+            folder,
+            answers,
+            answers,
+            label=label,
+            template="ab"[number ^ draw],
+            draw_seed=draw,
+            scores__headline=headline,
+        )
+        for label, number, draw in cells
+    ]
+
+
+@pytest.mark.parametrize("headline", ["accuracy", "macro_f1"])
+def test_methods_without_a_common_template_in_any_draw_are_not_compared(tmp_path, headline):
+    made = crossed_templates(tmp_path, ("full", "ia3"), headline)
+    panel = panel_of(Records(made, {one.key: str(tmp_path) for one in made}))
+    assert panel.evidence is None
+    assert panel.no_evidence
 
 
 def test_records_read_from_disk_give_the_same_evidence(tmp_path):

@@ -383,6 +383,20 @@ def test_only_templates_that_both_have_are_compared(tmp_path):
     assert (known.verdict, known.change) == ("same", 0)
 
 
+def test_runs_whose_draws_have_other_templates_are_refused(tmp_path):
+    old, new = (
+        Records(
+            [
+                answered(tmp_path / side, [0, 1] * 30, [0, 1] * 30, template=template, draw_seed=draw)
+                for draw, template in enumerate(templates)
+            ]
+        )
+        for side, templates in (("a", "ab"), ("b", "ba"))
+    )
+    with pytest.raises(UserError, match="template"):
+        compared(old, new)
+
+
 def test_several_backbones_and_shots_are_compared_apart(tmp_path):
     sides = []
     for name, luck in (("a", 0), ("b", 1)):
