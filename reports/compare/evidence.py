@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import stats
 
 from tunefront.reports.compare import row_scores
 from tunefront.reports.compare.row_scores import EVERY, TaskAnswers, runs_of, shared_cells
@@ -131,9 +132,15 @@ class Evidence:
         """The difference of two methods, with an interval of its own."""
         return interval(self.estimate, self.labels.index(first), self.labels.index(second))
 
-    def more(self, first: str, second: str) -> Separation:
-        """How much more data would separate two methods."""
-        return more_data(self.estimate, self.labels.index(first), self.labels.index(second))
+    def more(self, label: str) -> Separation:
+        """How much more data would tell a method from the one with the highest mean, by the bound of `tied`.
+
+        The bound of a single pair is smaller: it would advise too little, or call a tied method separated.
+        """
+        place, best = self.labels.index(label), self.tied.best
+        pair = contrasts(self.estimate, pair_weights(len(self.labels), [(best, place)]))
+        level = 1 - 2 * float(stats.t.sf(self.tied.critical[place], pair.df[0]))
+        return more_data(self.estimate, best, place, level=level)
 
     def task_gains(self, first: str, second: str) -> dict[str, float]:
         """Task -> difference of two methods in points."""

@@ -328,7 +328,7 @@ def _more(known: Evidence, choice: str) -> str:
         return ""
     base = known.labels[known.reference] if known.reference is not None else ""
     other = choice if choice in others else base if base in others else others[0]
-    needed = known.more(known.best, other)
+    needed = known.more(other)
     if needed.separated or abs(needed.difference) < FLAT:
         return ""
     options = [

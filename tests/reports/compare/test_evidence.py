@@ -275,6 +275,15 @@ def test_templates_are_averaged_within_a_draw(tmp_path):
     assert known.unit == "draw"
 
 
+def test_more_data_is_needed_for_every_tied_method_and_for_no_other(tmp_path):
+    for seed in range(4):
+        levels = {"full": 0.80, "ia3": 0.77, "lora": 0.74, "bitfit": 0.70, "features": 0.5}
+        known = panel_of(world(tmp_path / str(seed), levels, spread=0.02, seed=seed)).evidence
+        for label in known.labels:
+            if label != known.best:
+                assert known.more(label).separated == (label not in known.tied_labels)
+
+
 def crossed_templates(folder: Path, labels: tuple[str, str], headline: str) -> list[Record]:
     """Two runs of two methods: one has template a with draw 0 and b with draw 1, the other b and a."""
     answers = [0, 1] * 30
