@@ -24,7 +24,7 @@ class Interval:
     """A difference of means and its interval. Units: those of the scores.
 
     `standard_error`, `df`: of the difference. `p`: two-sided p-value of no difference. `low`, `high`: the interval at
-    `level`. `run_share`: the share of the variance that comes from runs, None if it was not estimated.
+    `level`.
     """
 
     difference: float
@@ -34,7 +34,6 @@ class Interval:
     df: float
     p: float
     level: float
-    run_share: float | None
 
     @property
     def separates(self) -> bool:
@@ -120,9 +119,7 @@ def intervals(known: Contrasts, *, level: float = 0.95, critical: Floats | None 
     own = stats.t.ppf((1 + level) / 2, known.df) if critical is None else critical
     halves = own * known.standard_errors
     p = 2 * stats.t.sf(np.abs(known.t), known.df)
-    variance = known.run + known.row
-    shares = np.divide(known.run, variance, out=np.zeros_like(variance), where=variance > 0)
-    columns = zip(known.differences, halves, known.standard_errors, known.df, p, shares, known.run, strict=True)
+    columns = zip(known.differences, halves, known.standard_errors, known.df, p, strict=True)
     return [
         Interval(
             difference=float(difference),
@@ -132,9 +129,8 @@ def intervals(known: Contrasts, *, level: float = 0.95, critical: Floats | None 
             df=float(df),
             p=float(value),
             level=level,
-            run_share=float(share) if run > 0 else None,
         )
-        for difference, half, error, df, value, share, run in columns
+        for difference, half, error, df, value in columns
     ]
 
 

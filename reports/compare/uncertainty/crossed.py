@@ -75,11 +75,6 @@ class Estimate:
         return self.row if self.run is None else self.run + self.row
 
     @property
-    def runs_measured(self) -> bool:
-        """Whether any task has a second run."""
-        return self.run_df > 0
-
-    @property
     def checkpoints_only(self) -> bool:
         """Whether nothing can be said about methods, only about the checkpoints of these runs."""
         return self.run is None

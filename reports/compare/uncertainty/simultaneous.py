@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from scipy import special, stats
 
 from tunefront.reports.compare.uncertainty.contrasts import (
     PRIOR_DF,
-    Contrasts,
     Interval,
     all_pairs,
     contrasts,
@@ -172,13 +171,6 @@ def holm(p: Floats) -> Floats:
     adjusted = np.empty(len(p))
     adjusted[order] = np.minimum(steps, 1.0)
     return adjusted
-
-
-def holm_intervals(known: Contrasts) -> list[Interval]:
-    """The intervals of single t tests with Holm's adjusted p-values, for pairs that were named before the run."""
-    single = intervals(known)
-    adjusted = holm(np.array([result.p for result in single]))
-    return [replace(result, p=float(value)) for result, value in zip(single, adjusted, strict=True)]
 
 
 def _largest(squares: Floats, variance: Floats, varies: NDArray[np.bool_]) -> Floats:

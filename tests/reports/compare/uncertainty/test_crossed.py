@@ -80,14 +80,14 @@ def test_with_one_run_the_rows_still_give_a_variance():
     scores = dependent_rows(runs=1)
     known = estimate([scores])
     assert known.run is None
-    assert not known.runs_measured
+    assert known.run_df == 0
     assert known.covariance == pytest.approx(np.cov(scores[:, 0]) / 40)
 
 
 def test_one_task_with_two_runs_is_about_checkpoints_only():
     scores = dependent_rows(runs=2)
     known = estimate([scores])
-    assert known.runs_measured
+    assert known.run_df == 1
     assert known.checkpoints_only
     assert known.covariance == pytest.approx(np.cov(scores.mean(1)) / 40)
 
