@@ -44,8 +44,8 @@ def lead(panel: Panel, backbone: str, several: bool, reference: str, names: Mapp
         ]
     pairs = [(gap, entry) for gap, entry in pairs if entry in panel.worthwhile]
     if not pairs:
-        rest = f" except {panel.reference.label}" if panel.reference in panel.worthwhile else ""
-        return [f"{where}{_capital('every', where)} method with a score on every task{rest} collapsed.", *below]
+        base = panel.reference.label
+        return [f"{where}{_capital('every', where)} method with a score on every task except {base} collapsed.", *below]
     close = [(gap, entry) for gap, entry in pairs if gap >= -NEAR and _trained(entry) is not None]
     best_gap, best = max(pairs, key=lambda pair: pair[0])
     sentences, claim, entry = [], best_gap, best
@@ -86,8 +86,7 @@ def _best(panel: Panel, where: str) -> str:
         return f"{_no_method(where)} has a score on every task."
     average, entry = max(scored, key=lambda pair: pair[0])
     tail = f" among {units.plural(len(scored), 'method')}" if len(scored) > 1 else ""
-    what = "average"
-    verb = f"has the highest {what}" if len(scored) > 1 else f"has an {what} of"
+    verb = "has the highest average" if len(scored) > 1 else "has an average of"
     return (
         f"{where}{entry.label} {verb}{tail}{',' if tail else ''} {units.points(average)} points, {_share(entry)}, "
         f"over {_extent(panel, entry)}."
@@ -116,12 +115,11 @@ def _capital(word: str, where: str) -> str:
 
 def _against(gap: float, entry: Entry, panel: Panel) -> str:
     name = panel.reference.label if panel.reference is not None else ""
-    how = "on average"
     if abs(gap) < 0.05:
-        return f"{entry.label} scored the same as {name} {how}"
+        return f"{entry.label} scored the same as {name} on average"
     if gap > 0:
-        return f"{entry.label} scored {gap:.1f} points above {name} {how}"
-    return f"{entry.label} came within {-gap:.1f} points of {name} {how}"
+        return f"{entry.label} scored {gap:.1f} points above {name} on average"
+    return f"{entry.label} came within {-gap:.1f} points of {name} on average"
 
 
 def _share(entry: Entry) -> str:
