@@ -42,18 +42,18 @@ class AnswerFiles:
         place = self._places.get(key)
         if place is None:
             return None
+        from pyarrow import ArrowException
+
         try:
             table = _table(f"{place.rstrip('/')}/predictions/{key}.parquet", local_folder(place) is not None)
-        except (OSError, ValueError):  # ArrowInvalid is a ValueError
+            columns = [np.asarray(table.column(name).to_numpy(zero_copy_only=False)) for name in COLUMNS]
+            ids, labels, predictions = columns[0].astype(str), columns[1], columns[2]
+        except (OSError, ValueError, KeyError, ArrowException):
             return None
-        if not set(COLUMNS) <= set(table.column_names):
-            return None
-        ids, labels, predictions = (np.asarray(table.column(name).to_numpy(zero_copy_only=False)) for name in COLUMNS)
         if labels.dtype.kind not in "iuf" or predictions.dtype.kind not in "iuf":
             return None
         if not (np.isfinite(labels).all() and np.isfinite(predictions).all()):
             return None
-        ids = ids.astype(str)
         order = np.argsort(ids, kind="stable")
         ids = ids[order]
         if len(ids) == 0 or (ids[1:] == ids[:-1]).any():

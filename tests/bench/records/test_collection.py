@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from tests.reports.factory import ledger, record
 from tunefront.bench.errors import UserError
@@ -73,9 +76,10 @@ def test_answers_are_in_the_order_of_ids(folders):
         FRAME.drop(columns="label"),
         FRAME.assign(prediction=["x", "y"]),
         FRAME.assign(prediction=[0.5, float("nan")]),
+        FRAME.assign(id=[[1], [2]]),
         FRAME.iloc[:0],
     ],
-    ids=["the same id twice", "no labels", "texts", "not a number", "no rows"],
+    ids=["the same id twice", "no labels", "texts", "not a number", "lists as ids", "no rows"],
 )
 def test_a_file_that_holds_no_predictions_gives_none(folders, frame):
     records = load_records(folders[0])
@@ -92,6 +96,27 @@ def test_a_missing_or_broken_file_gives_none(folders, tmp_path):
     path.unlink()
     assert files.read(records[0].key) is None
     assert files.read("0" * 64) is None
+
+
+def test_a_column_that_occurs_twice_gives_none(tmp_path):
+    (tmp_path / "predictions").mkdir()
+    names, numbers = pa.array(["a", "b"]), pa.array([0, 1])
+    table = pa.table([names, names, numbers, numbers], names=["id", "id", "label", "prediction"])
+    parquet.write_table(table, tmp_path / "predictions" / "key.parquet")
+    assert AnswerFiles({"key": str(tmp_path)}).read("key") is None
+
+
+def test_damaged_bytes_never_end_a_report(folders, tmp_path):
+    records = load_records(folders[0])
+    path = tmp_path / "first" / "predictions" / f"{records[0].key}.parquet"
+    content, generator = path.read_bytes(), np.random.default_rng(0)
+    for _ in range(300):
+        damaged = bytearray(content)
+        for place in generator.integers(len(content), size=3):
+            damaged[place] = generator.integers(256)
+        path.write_bytes(damaged)
+        answers = AnswerFiles(records.places).read(records[0].key)
+        assert answers is None or len(answers.ids) == len(answers.labels) == len(answers.predictions)
 
 
 def test_a_table_has_the_values_of_pandas_normalisation():
