@@ -1,4 +1,4 @@
-"""The costs that changed. They are counted, not estimated: a change is certain, and no matter of chance."""
+"""The costs that changed. All but times are counted, not estimated: a change of these is certain."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def _time(record: Record, phase: str) -> float | None:
 
 
 def cost_changes(pairs: Sequence[Pair]) -> list[CostChange]:
-    """The costs that changed: sums over cells that old and new share, because costs depend on the rows of a draw.
+    """The costs that changed: means over cells that old and new share, because costs depend on the rows of a draw.
 
     Times are compared only if both ran on equal machines.
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import UserError, UserErrors
+from tunefront.bench.records.merge import written_at
 from tunefront.reports.compare import checks, filters, recipe_choice
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.checks import group_by
@@ -78,7 +79,7 @@ def _side(name: str, records: Sequence[Record], where: Where) -> Side:
 
 def _newest(records: Sequence[Record]) -> list[Record]:
     """The newest ok record of each cell, and the newest other one of a cell that has none."""
-    ordered = sorted(records, key=lambda record: record.environment.created_at or "")
+    ordered = sorted(records, key=written_at)
     ok = {checks.cell_of(record): record for record in ordered if record.status == "ok"}
     mended = {_without_recipe(record) for record in ok.values()}
     others = {_without_recipe(record): record for record in ordered if record.status != "ok"}
