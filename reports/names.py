@@ -145,3 +145,17 @@ def describe_shots(amount: int | None) -> str:
     ('all training rows', '1 training row', '16 training rows')
     """
     return "all training rows" if amount is None else f"{amount:,} training row" + ("" if amount == 1 else "s")
+
+
+NAMED = 5
+"""The most names in a sentence; further ones are counted."""
+
+
+def join_names(names: Sequence[str], most: int = NAMED) -> str:
+    """Names in a sentence; of more than `most` + 1, the first `most` and the number of the others.
+
+    >>> join_names(["a"]), join_names(["a", "b", "c"]), join_names("abcde", most=3)
+    ('a', 'a, b and c', 'a, b, c and 2 more')
+    """
+    shown = list(names) if len(names) <= most + 1 else [*names[:most], f"{len(names) - most} more"]
+    return shown[-1] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"

@@ -8,6 +8,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.entries import on_shared_cells
 from tunefront.reports.compare.ratios import Ratio, bound_text, ratio, relative_error
 from tunefront.reports.compare.statistics import finite_values, median
+from tunefront.reports.names import join_names
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -61,11 +62,11 @@ def why_not_faster(entry: Entry, reference: Entry | None, found: Mapping[str, Ra
         "not told apart from it in": [part for part in parts if not (found[part].smaller or found[part].larger)],
     }
     shown = {part: f"the {NAMES[part]} ({units.times(found[part].value)}, {_interval(found[part])})" for part in parts}
-    listed = [f"{verb} {_listed([shown[part] for part in members])}" for verb, members in groups.items() if members]
+    listed = [f"{verb} {join_names([shown[part] for part in members])}" for verb, members in groups.items() if members]
     once = "In one run of each, compared" if found["step"].pairs == 1 else "Compared"
     step, name = found["step"], entry.label
     whole = f"takes {units.significant(step.value)} times as long ({_interval(step)})"
-    subject = f"{name} is {_listed(listed)}; its whole step" if listed else f"a step of {name}"
+    subject = f"{name} is {join_names(listed)}; its whole step" if listed else f"a step of {name}"
     return f"{once} with {reference.label}, {subject} {whole}."
 
 
@@ -114,12 +115,3 @@ def seconds_of_step(record: Record) -> float | None:
     """Seconds of a record's whole step: the sum of the medians of its parts."""
     medians = [spread.median for part in PARTS if (spread := (record.seconds.steps or {}).get(part)) is not None]
     return sum(medians) if medians else None
-
-
-def _listed(texts: list[str]) -> str:
-    """Joins texts to a list in words.
-
-    >>> _listed(["a", "b", "c"]), _listed(["forward", "data"])
-    ('a, b and c', 'forward and data')
-    """
-    return texts[-1] if len(texts) < 2 else f"{', '.join(texts[:-1])} and {texts[-1]}"

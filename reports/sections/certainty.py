@@ -9,18 +9,17 @@ from tunefront.reports import units
 from tunefront.reports.compare.uncertainty.contrasts import FEWEST_TASKS as NEW_TASKS
 from tunefront.reports.compare.uncertainty.crossed import ABOUT_METHODS, ENOUGH
 from tunefront.reports.compare.uncertainty.ranks import FEWEST_TASKS as RANKED_TASKS
+from tunefront.reports.names import NAMED, join_names
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.evidence import Evidence
     from tunefront.reports.compare.panels import Panel
     from tunefront.reports.compare.uncertainty.contrasts import Interval
 
-NAMED = 5
-"""Most methods that a sentence names."""
 EQUAL = 1e-9
 """Means that differ by less are the same."""
 FLAT = 0.05
@@ -169,17 +168,11 @@ def _choice(panel: Panel, known: Evidence) -> str:
     return min(tied, key=rank)
 
 
-def _listed(labels: Sequence[str]) -> str:
-    """Names in a sentence: a, b and c; of many the first few."""
-    named = list(labels) if len(labels) <= NAMED + 1 else [*labels[:NAMED], f"{len(labels) - NAMED} more"]
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-
-
 def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
     best, others = known.best, [label for label in known.tied_labels if label != known.best]
     means = dict(zip(known.labels, known.estimate.means, strict=True))
     same = [label for label in others if means[best] - means[label] < EQUAL]
-    subject = f"{_listed([best, *same])} have the same" if same else f"{best} has the"
+    subject = f"{join_names([best, *same])} have the same" if same else f"{best} has the"
     text = f"{where}{subject} highest mean, {means[best]:.1f} points over {extent(known)}"
     others = [label for label in others if label not in same]
     below = len(known.labels) - 1 - len(others) - len(same)
@@ -194,7 +187,7 @@ def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
         text += f", but {'the other method' if len(others) == 1 else f'none of the other {len(others)} methods'} "
         text += "cannot be told from it." if len(others) == 1 else "can be told from it."
     else:
-        text += f"; {_listed(others)} cannot be told from it, and {units.plural(below, 'method')} "
+        text += f"; {join_names(others)} cannot be told from it, and {units.plural(below, 'method')} "
         text += f"{'is' if below == 1 else 'are'} below it beyond chance."
     return f"{text} {_parameters(panel, choice, best, alone=False)}"
 
@@ -270,7 +263,7 @@ def _caveats(known: Evidence) -> str:
         )
     if estimate.assumed:
         once = [known.labels[place] for place in estimate.assumed]
-        texts.append(f"{_listed(once)} ran once on every task, so the variance between runs is that of the others.")
+        texts.append(f"{join_names(once)} ran once on every task, so the variance between runs is that of the others.")
     if not estimate.shared_runs:
         texts.append("The methods share too few draws and seeds, so they are compared as independent samples (Welch).")
     if known.rows_alone:
@@ -357,7 +350,7 @@ def _best_checkpoint(panel: Panel, known: Evidence, where: str, choice: str) -> 
     text += f"{max(known.estimate.means):.1f} points over {extent(known)}"
     if not others:
         return f"{text}. {_parameters(panel, choice, known.best, alone=True)}"
-    text += f"; on these test rows, {_listed(others)} cannot be told from it."
+    text += f"; on these test rows, {join_names(others)} cannot be told from it."
     return f"{text} {_parameters(panel, choice, known.best, alone=False)}"
 
 
@@ -395,12 +388,14 @@ def _left_out(known: Evidence) -> str:
         by_reason: dict[str, list[str]] = {}
         for label, why in known.missing.items():
             by_reason.setdefault(why, []).append(label)
-        texts.append("Not compared: " + "; ".join(f"{_listed(ones)} ({why})" for why, ones in by_reason.items()) + ".")
+        texts.append(
+            "Not compared: " + "; ".join(f"{join_names(ones)} ({why})" for why, ones in by_reason.items()) + "."
+        )
     for amounts, what in (
         (known.left_out, "that the other methods lack"),
         (known.unread, "without stored predictions"),
     ):
         if any(amounts):
             listed = [f"{label} {amount}" for label, amount in zip(known.labels, amounts, strict=True) if amount]
-            texts.append(f"Runs {what} were not compared: {_listed(listed)}.")
+            texts.append(f"Runs {what} were not compared: {join_names(listed)}.")
     return " ".join(texts)

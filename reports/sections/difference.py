@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.difference.pairs import Lost
-from tunefront.reports.names import describe_shots, natural_key, short_names
+from tunefront.reports.names import describe_shots, join_names, natural_key, short_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -27,8 +27,6 @@ VERDICTS = {
     "too few runs": "too few runs",
 }
 """The verdicts in words, the most important ones first."""
-NAMED = 4
-"""The most names in a sentence; further ones are counted."""
 MOST_ROWS = 20
 """The most checkpoints in a table: of more, only those that differ."""
 
@@ -64,16 +62,6 @@ def without_enough_runs(known: Difference) -> str:
     return f"{amount} of {methods} {verb} too few runs to distinguish a regression from the noise of a seed"
 
 
-def listed(texts: Sequence[str]) -> str:
-    """Names in a sentence; of many the first few.
-
-    >>> listed(["a", "b"]), listed(list("abcdef"))
-    ('a and b', 'a, b, c, d and 2 more')
-    """
-    named = list(texts) if len(texts) <= NAMED + 1 else [*texts[:NAMED], f"{len(texts) - NAMED} more"]
-    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-
-
 def _lead(known: Difference, names: dict[str, str]) -> list[str]:
     lines = [_checkpoint_lead(known, names) if known.guards == "checkpoints" else _method_lead(known)]
     if known.lost:
@@ -82,7 +70,7 @@ def _lead(known: Difference, names: dict[str, str]) -> list[str]:
             f"{f': {one.reason}' if one.reason else ''})"
             for one in known.lost
         ]
-        lines.append(f"Without a score that they had before: {listed(where)}.")
+        lines.append(f"Without a score that they had before: {join_names(where)}.")
     return lines
 
 
@@ -97,7 +85,7 @@ def _method_lead(known: Difference) -> str:
     else:
         named = [f"{one.label}{_place(one, known)} {units.signed(one.change)} points {_interval(one)}" for one in worse]
         text = f"{len(worse)} of {units.plural(judged, 'method')} {'is' if len(worse) == 1 else 'are'} worse{beyond}: "
-        text += listed(named)
+        text += join_names(named)
     kinds = (("better", "better"), ("tolerated", "worse within the tolerance"), ("no change seen", "without a change"))
     parts = [(sum(one.verdict == verdict for one in known.methods), words) for verdict, words in kinds]
     parts += [(sum(one.verdict == "same" for one in known.methods), "with the same answers")]
@@ -123,7 +111,7 @@ def _checkpoint_lead(known: Difference, names: dict[str, str]) -> str:
     if not worse:
         return f"None of {amount} is worse on its test rows. {about}"
     named = [f"{one.label} on {names[one.task]} ({one.run}) {units.signed(one.change)} points" for one in worse]
-    return f"{len(worse)} of {amount} {'is' if len(worse) == 1 else 'are'} worse: {listed(named)}. {about}"
+    return f"{len(worse)} of {amount} {'is' if len(worse) == 1 else 'are'} worse: {join_names(named)}. {about}"
 
 
 def _groups(methods: Iterable[MethodChange]) -> list[list[MethodChange]]:
@@ -218,11 +206,11 @@ def _notes(known: Difference, names: dict[str, str]) -> list[str]:
     ]
     for (field, old, new), group in group_by(known.refused, lambda one: (one.field, one.old, one.new)).items():
         values = f" ({old} then, {new} now)" if old or new else ""
-        labels = listed(list(dict.fromkeys(one.label for one in group)))
-        tasks = listed(list(dict.fromkeys(names[one.task] for one in group)))
+        labels = join_names(list(dict.fromkeys(one.label for one in group)))
+        tasks = join_names(list(dict.fromkeys(names[one.task] for one in group)))
         notes.append(f"Not compared, because {field} differs{values}: {labels} on {tasks}.")
     for side, only in (("old", known.only_old), ("new", known.only_new)):
-        notes += [f"Only in the {side} results: {listed(only)}."] if only else []
+        notes += [f"Only in the {side} results: {join_names(only)}."] if only else []
     return [*notes, *known.notes]
 
 
@@ -236,7 +224,7 @@ def _by_methods(known: Difference) -> dict[str, Sequence[str]]:
 
 def _for_whom(labels: Sequence[str], known: Difference) -> str:
     everyone = {one.label for one in known.methods}
-    return "" if set(labels) == everyone else f" for {listed(labels)}"
+    return "" if set(labels) == everyone else f" for {join_names(labels)}"
 
 
 def _about_intervals(known: Difference) -> list[str]:
@@ -258,7 +246,7 @@ def _about_intervals(known: Difference) -> list[str]:
     notes.append(f"{text}. A change of less than about {least} points cannot be seen with these runs.")
     apart = [one.label for one in judged if not one.paired]
     if apart:
-        who = "" if len(apart) == len(judged) else f" of {listed(apart)}"
+        who = "" if len(apart) == len(judged) else f" of {join_names(apart)}"
         notes.append(
             f"Old and new runs{who} share no draws or seeds, so they are compared as independent samples (Welch)."
         )
@@ -267,12 +255,12 @@ def _about_intervals(known: Difference) -> list[str]:
         if once:
             names = ("old", "new")
             notes.append(
-                f"The {names[side]} results have one run per task of {listed(once)}; the variance between runs is that "
-                f"of the {names[other]} ones."
+                f"The {names[side]} results have one run per task of {join_names(once)}; the variance between runs is "
+                f"that of the {names[other]} ones."
             )
     alone = [one.label for one in judged if one.basis == "runs"]
     if alone:
-        who = "" if len(alone) == len(judged) else f" of {listed(alone)}"
+        who = "" if len(alone) == len(judged) else f" of {join_names(alone)}"
         notes.append(
             f"The intervals{who} come from the scores of runs alone, so they are about these test rows: predictions "
             "are missing, or the metric is no mean over rows and no run is in both."
@@ -280,7 +268,8 @@ def _about_intervals(known: Difference) -> list[str]:
     spread = [one.label for one in judged if one.basis == "tasks"]
     if spread:
         notes.append(
-            f"{listed(spread)} ran once on every task, so the interval comes from the spread of the change over tasks."
+            f"{join_names(spread)} ran once on every task, so the interval comes from the spread of the change over "
+            "tasks."
         )
     few = [one.more_runs for one in judged if one.more_runs]
     if few:
@@ -292,7 +281,7 @@ def _about_intervals(known: Difference) -> list[str]:
 def _too_few(known: Difference) -> list[str]:
     labels = [one.label for one in known.unknown]
     more = max(one.more_runs for one in known.unknown)
-    of_these = "" if len(labels) == len(known.methods) else f"Of {listed(labels)}, "
+    of_these = "" if len(labels) == len(known.methods) else f"Of {join_names(labels)}, "
     runs = units.plural(more, "more draw or seed", "more draws or seeds")
     text = f"{of_these}{'there' if of_these else 'There'} are too few runs to tell a regression from the noise of a "
     text += f"seed: an old and a new run differ by their seeds at least. {runs} on every task, old and new, would do"
@@ -303,5 +292,5 @@ def _too_few(known: Difference) -> list[str]:
         verb = "differs" if len(differ) == 1 else "differ"
         text = f"As checkpoints, {len(differ)} of {len(pairs)} {verb} on the test rows (McNemar's test)"
         named = [f"{one.label} {units.signed(one.change)} points (p = {one.p:.2g})" for one in differ]
-        notes.append(f"{text}{': ' if named else ''}{listed(named) if named else ''}; the methods need not.")
+        notes.append(f"{text}{': ' if named else ''}{join_names(named) if named else ''}; the methods need not.")
     return notes

@@ -14,6 +14,7 @@ from tunefront.reports.compare.difference.methods import MethodChange, Read, jud
 from tunefront.reports.compare.difference.pairs import Lost, Pair, Paired, Refused, pair, what_changed
 from tunefront.reports.compare.difference.runs import BothAnswers, task_runs
 from tunefront.reports.compare.difference.sides import Place, both_sides
+from tunefront.reports.names import join_names
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -159,5 +160,4 @@ def _nothing(
 
 
 def _named(labels: Sequence[str]) -> str:
-    listed = ", ".join(labels[:4])
-    return f"{listed} and {len(labels) - 4} more" if len(labels) > 4 else listed or "nothing else"
+    return join_names(labels) if labels else "nothing else"
