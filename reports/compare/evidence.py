@@ -26,7 +26,7 @@ from tunefront.reports.compare.uncertainty.contrasts import (
 from tunefront.reports.compare.uncertainty.metrics import accuracy
 from tunefront.reports.compare.uncertainty.more_data import Separation, more_data
 from tunefront.reports.compare.uncertainty.ranks import Ranks, rank
-from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted, estimate_metric
+from tunefront.reports.compare.uncertainty.resampled import Predicted, affordable_resamples, estimate_metric
 from tunefront.reports.compare.uncertainty.runs import Comparison, Unit, compare_runs
 from tunefront.reports.compare.uncertainty.simultaneous import TiedSet, against_reference, tied_set
 
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
 
 POINTS = 100.0
 """Scores are given in points: 100 times the metric."""
-WORK = 4e8
-"""Values that the bootstrap samples of a task look at, if there are at least `FEWEST_RESAMPLES`."""
-FEWEST_RESAMPLES = 100
 
 
 @dataclass(frozen=True, eq=False)
@@ -256,10 +253,8 @@ def _resampled(tasks: Sequence[TaskAnswers], metric: Metric) -> Comparison | str
         predictions = np.stack([[method[cell] for cell in shared] for method in values])
         made.append(Predicted(predictions, task.labels, groups))
         left_out = [lost + len(method) - len(shared) for lost, method in zip(left_out, values, strict=True)]
-    largest = max(task.predictions.size for task in made)
-    resamples = int(np.clip(WORK / largest, FEWEST_RESAMPLES, RESAMPLES))
     try:
-        known = estimate_metric(made, metric, resamples=resamples)
+        known = estimate_metric(made, metric, resamples=affordable_resamples(made))
     except ValueError as error:
         return str(error)
     return Comparison(known, "draw" if several_draws else "seed", tuple(left_out))

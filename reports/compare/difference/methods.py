@@ -11,7 +11,7 @@ import numpy as np
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.difference.pairs import Pair
 from tunefront.reports.compare.difference.runs import TaskRuns, independent_cells
-from tunefront.reports.compare.evidence import FEWEST_RESAMPLES, POINTS, WORK
+from tunefront.reports.compare.evidence import POINTS
 from tunefront.reports.compare.row_scores import metric_of
 from tunefront.reports.compare.uncertainty.changes import (
     Changes,
@@ -22,7 +22,7 @@ from tunefront.reports.compare.uncertainty.changes import (
     score_changes,
 )
 from tunefront.reports.compare.uncertainty.crossed import ABOUT_METHODS, ENOUGH
-from tunefront.reports.compare.uncertainty.resampled import RESAMPLES, Predicted
+from tunefront.reports.compare.uncertainty.resampled import Predicted, affordable_resamples
 from tunefront.reports.compare.uncertainty.simultaneous import TIGHTER
 
 Read = tuple[Pair, dict[str, TaskRuns]]
@@ -151,9 +151,7 @@ def _metric_estimate(group: Sequence[Read], tasks: Sequence[str]) -> Changes:
         found = [independent_cells(cells) for cells in known]
         sides = [[values[side][cell] for cell in cells] for side in (0, 1) for cells, values, _ in found]
         made.append(Predicted(np.array(sides), np.asarray(known[0].labels), found[0][2]))
-    largest = max(task.predictions.size for task in made)
-    resamples = int(np.clip(WORK / largest, FEWEST_RESAMPLES, RESAMPLES))
-    return metric_changes(made, metric, resamples=resamples)
+    return metric_changes(made, metric, resamples=affordable_resamples(made))
 
 
 def _with_basis(known: Changes) -> tuple[Changes, Basis]:

@@ -23,11 +23,11 @@ import numpy as np
 
 from tunefront.reports.compare.uncertainty.contrasts import (
     FEWEST_TASKS,
-    Contrasts,
     Interval,
     contrasts,
     intervals,
     mean_intervals,
+    over_tasks,
     pair_weights,
 )
 from tunefront.reports.compare.uncertainty.crossed import (
@@ -97,10 +97,7 @@ class Changes:
         by_task = self.estimate.task_means
         if not self.paired:
             by_task = by_task[:, self.methods :] - by_task[:, : self.methods]
-        tasks = len(by_task)
-        variance = by_task.var(0, ddof=1) / tasks
-        df = np.full(self.methods, tasks - 1.0)
-        return intervals(Contrasts(by_task.mean(0), np.zeros(self.methods), variance, df), level=level)
+        return over_tasks(by_task, level=level)
 
 
 def changes(tasks: Sequence[Sequence[tuple[Units, Units]]]) -> Changes:

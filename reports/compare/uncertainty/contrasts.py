@@ -160,11 +160,14 @@ def new_tasks(known: Estimate, first: int, second: int, *, level: float = 0.95) 
     None for fewer than `FEWEST_TASKS` tasks. Runs and rows are part of the spread over tasks.
     """
     gains = known.task_means[:, first] - known.task_means[:, second]
-    if len(gains) < FEWEST_TASKS:
-        return None
-    row = np.array([gains.var(ddof=1) / len(gains)])
-    df = np.array([len(gains) - 1.0])
-    return intervals(Contrasts(np.array([gains.mean()]), np.zeros(1), row, df), level=level)[0]
+    return None if len(gains) < FEWEST_TASKS else over_tasks(gains[:, None], level=level)[0]
+
+
+def over_tasks(gains: Floats, *, level: float = 0.95) -> list[Interval]:
+    """The t interval of each mean over tasks, from the spread over tasks alone. Shapes: `gains` (tasks, contrasts)."""
+    tasks, amount = gains.shape
+    df = np.full(amount, tasks - 1.0)
+    return intervals(Contrasts(gains.mean(0), np.zeros(amount), gains.var(0, ddof=1) / tasks, df), level=level)
 
 
 def pair_weights(methods: int, pairs: Sequence[tuple[int, int]]) -> Floats:

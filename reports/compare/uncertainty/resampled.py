@@ -12,6 +12,9 @@ from tunefront.reports.compare.uncertainty.crossed import Estimate, Floats, Task
 from tunefront.reports.compare.uncertainty.metrics import Metric, Values
 
 RESAMPLES = 500
+FEWEST_RESAMPLES = 100
+WORK = 4e8
+"""Values that the samples of a task look at, if there are at least `FEWEST_RESAMPLES`."""
 NUMBERS = 2_000_000
 """Most rows of all resamples that are scored at once."""
 
@@ -49,6 +52,12 @@ def estimate_metric(
         raise ValueError("no task is given; give the predictions of at least one")
     generator = np.random.default_rng(seed)
     return combine([_parts(index, task, metric, resamples, generator) for index, task in enumerate(tasks)])
+
+
+def affordable_resamples(tasks: Sequence[Predicted]) -> int:
+    """The number of samples for tasks of this size: `RESAMPLES`, or fewer for large ones."""
+    largest = max(task.predictions.size for task in tasks)
+    return int(np.clip(WORK / largest, FEWEST_RESAMPLES, RESAMPLES))
 
 
 def _parts(index: int, task: Predicted, metric: Metric, resamples: int, generator: np.random.Generator) -> TaskParts:
