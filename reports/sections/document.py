@@ -16,8 +16,9 @@ from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
 from tunefront.reports.names import describe_shots, make_visible, short_names
-from tunefront.reports.sections import certainty, few_shot, findings, provenance, scores
+from tunefront.reports.sections import few_shot, findings, provenance, scores
 from tunefront.reports.sections.cautions import count_skipped_and_failed, list_warnings
+from tunefront.reports.sections.how_sure import certainty_table
 from tunefront.reports.sections.how_to_read import explain_report
 from tunefront.reports.sections.overview import overview_table
 from tunefront.reports.sections.papers import paper_tables
@@ -201,7 +202,7 @@ def _pages(
                 sentences,
                 sentences[on_top:],
                 scores.score_table(panel, index, names),
-                certainty.certainty_table(panel, index),
+                certainty_table(panel, index),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 cost_tables(panel, index),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
-from tunefront.reports.sections.certainty import about, interval_text
+from tunefront.reports.sections.certainty_words import about, interval_text
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:

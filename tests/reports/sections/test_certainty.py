@@ -15,8 +15,9 @@ from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports import write
 from tunefront.reports.compare.measures import PARAMETERS
 from tunefront.reports.plots.tradeoff import points_of
-from tunefront.reports.sections.certainty import certainty_table, describe_bars
+from tunefront.reports.sections.certainty import describe_bars
 from tunefront.reports.sections.document import Report, compose
+from tunefront.reports.sections.how_sure import certainty_table
 
 CLEAR = {"full": 0.85, "ia3": 0.85, "features": 0.55}
 NINE = tuple(range(9))

@@ -1,0 +1,72 @@
+"""Words that the sentences and tables on how sure differences are have in common."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tunefront.reports import units
+
+if TYPE_CHECKING:
+    from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.evidence import Evidence
+    from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.uncertainty.contrasts import Interval
+
+
+def probability(value: float | None) -> str:
+    """A probability with two digits, never 0 or 1: it comes from draws.
+
+    >>> probability(0.123), probability(0.0), probability(0.999), probability(None)
+    ('0.12', '<0.01', '>0.99', '—')
+    """
+    if value is None or value != value:
+        return units.MISSING
+    return "<0.01" if value < 0.01 else ">0.99" if value > 0.99 else f"{value:.2f}"
+
+
+def about(known: Evidence) -> str:
+    """What the intervals are about."""
+    return "these checkpoints on other test rows" if known.estimate.checkpoints_only else "methods trained again"
+
+
+def interval_text(found: Interval) -> str:
+    """The ends of an interval in points."""
+    return f"[{units.signed(found.low)}, {units.signed(found.high)}]"
+
+
+def extent(known: Evidence) -> str:
+    """The numbers of tasks and runs behind the means."""
+    tasks = units.plural(len(known.tasks), "task")
+    if known.rows_alone:
+        return tasks
+    low, high = min(known.estimate.runs), max(known.estimate.runs)
+    if known.estimate.checkpoints_only and high == 1:
+        return f"{tasks} × 1 run"
+    return f"{tasks} × {units.plural(low, known.unit) if low == high else f'{low} to {high} {known.unit}s'}"
+
+
+def describe_parameters(panel: Panel, choice: str, best: str, alone: bool) -> str:
+    entry = next(entry for entry in panel.entries if entry.label == choice)
+    subject = "Its trained parameters:" if alone else f"Of these, {choice} trains the fewest parameters:"
+    return f"{subject} {_trained_share(entry)}."
+
+
+def _trained_share(entry: Entry) -> str:
+    """The trained parameters of a method, and their share of the backbone, in words."""
+    if entry.share is None:
+        return "an unknown number"
+    trained, whole = entry.share
+    if trained == 0:
+        return "none"
+    return f"{units.count(trained)} ({units.percent(trained, whole)} of the backbone's {units.count(whole)})"
+
+
+def compared_methods(known: Evidence, choice: str) -> list[tuple[str, Interval]]:
+    """The recommended and the best method with their differences from the reference; if it is both, the next best."""
+    labels = dict.fromkeys((choice, known.best))
+    base = None if known.reference is None else known.labels[known.reference]
+    if set(labels) == {base}:
+        order = sorted(range(len(known.labels)), key=lambda place: -known.estimate.means[place])
+        labels = dict.fromkeys(known.labels[place] for place in order[1:2])
+    found = [(label, known.interval(label)) for label in labels]
+    return [(label, one) for label, one in found if one is not None]
