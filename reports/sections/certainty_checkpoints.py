@@ -55,9 +55,14 @@ def _what_is_missing(panel: Panel, known: Evidence) -> str:
     more = max(1, -(-(ABOUT_METHODS - tasks * (runs - 1)) // tasks))
     cells = more * tasks * len(known.labels)
     unit = "draw" if known.unit == "draw" or any(record.shots is not None for record in panel.records) else "seed"
-    ran = "once on every task" if runs == 1 else f"with {units.plural(runs, known.unit)} on one task"
+    if known.estimate.run_df == 0:
+        reason = "Every method ran once on every task"
+    elif runs > 1:
+        reason = f"Every method ran with {units.plural(runs, known.unit)} on one task"
+    else:
+        reason = "Too few methods and tasks have a second run"
     return (
-        f"Every method ran {ran}, so this is about these checkpoints alone: what a method gains when it is trained "
-        f"again was not measured. {units.plural(more, f'more {unit}').capitalize()} of every method "
+        f"{reason}, so this is about these checkpoints alone: what a method gains when it is trained again was not "
+        f"measured. {units.plural(more, f'more {unit}').capitalize()} of every method "
         f"({units.plural(cells, 'cell')}) would give intervals about the methods."
     )

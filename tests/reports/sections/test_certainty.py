@@ -75,6 +75,15 @@ def test_one_task_with_two_runs_says_what_a_third_would_give(tmp_path):
     assert "1 more draw of every method (3 cells)" in lead
 
 
+def test_a_second_run_on_some_tasks_is_not_denied(tmp_path):
+    records = world(tmp_path, CLEAR, draws=(0, 1))
+    some = Records([made for made in records if made.draw_seed == 0 or made.task == "sst2"], records.places)
+    known = report_of(some).pages[0].panel.evidence
+    assert known.estimate.checkpoints_only
+    assert known.estimate.run_df == 1
+    assert "ran once" not in lead_of(some)
+
+
 @pytest.mark.parametrize(("draws", "approximate"), [((0, 1, 2), True), (NINE, False)])
 def test_few_runs_make_approximate_intervals(tmp_path, draws, approximate):
     lead = lead_of(world(tmp_path, CLEAR, tasks=("sst2",), draws=draws))
