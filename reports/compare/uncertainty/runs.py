@@ -27,8 +27,9 @@ Unit = Literal["draw", "seed"]
 class Comparison:
     """An estimate, and which runs it is of.
 
-    `unit`: what an independent run is. With a single draw in every task it is a training seed, and nothing is known of
-    other draws. `left_out` (methods,): how many runs of each method the others lack, and that were not used.
+    `unit`: what an independent run is. With a single draw of each method in every task it is a training seed, and
+    nothing is known of other draws. `left_out` (methods,): how many runs of each method the others lack, and that were
+    not used.
     """
 
     estimate: Estimate
@@ -52,7 +53,7 @@ def compare_runs(tasks: Sequence[Sequence[Mapping[Run, Floats]]]) -> Comparison:
     if len({len(methods) for methods in tasks}) != 1:
         raise ValueError(f"the tasks have {', '.join(str(len(methods)) for methods in tasks)} methods; give the same")
     shared = [[run for run in methods[0] if all(run in runs for runs in methods)] for methods in tasks]
-    unit: Unit = "draw" if any(len({draw for runs in task for draw, _ in runs}) > 1 for task in tasks) else "seed"
+    unit: Unit = "draw" if any(len({draw for draw, _ in runs}) > 1 for task in tasks for runs in task) else "seed"
     left_out = tuple(
         sum(len(task[method]) - len(runs) for task, runs in zip(tasks, shared, strict=True))
         for method in range(len(tasks[0]))

@@ -134,3 +134,11 @@ def test_intervals_of_methods_with_runs_of_their_own_cover(runs):
         found = contrasts(known, weights)
         held.append(np.abs(found.t) <= stats.t.ppf(0.975, found.df))
     assert np.mean(held) > 0.91
+
+
+def test_seeds_of_one_draw_for_each_method_are_no_draws():
+    rows = np.random.default_rng(0).integers(2, size=(2, 3, 20)).astype(float)
+    one, two = ({(draw, seed): rows[draw, seed] for seed in range(3)} for draw in (0, 1))
+    found = compare_runs([[one, two]])
+    assert not found.estimate.shared_runs
+    assert found.unit == "seed"
