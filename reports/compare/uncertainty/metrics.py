@@ -79,16 +79,6 @@ def spearman(predictions: Values, labels: Values) -> Floats:
     return pearson(stats.rankdata(predictions, axis=1), stats.rankdata(labels, axis=1))
 
 
-def one_by_one(metric: Callable[[Values, Values], float | None]) -> Metric:
-    """A `Metric` from a function of the predictions and labels, (rows,) each, of one sample; None becomes NaN."""
-
-    def on_samples(predictions: Values, labels: Values) -> Floats:
-        found = [metric(one, expected) for one, expected in zip(predictions, labels, strict=True)]
-        return np.array([np.nan if value is None else value for value in found], dtype=np.float64)
-
-    return on_samples
-
-
 METRICS: dict[str, Metric] = {
     "accuracy": accuracy,
     "macro_f1": macro_f1,

@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 from sklearn import metrics as reference
 
-from tunefront.reports.compare.uncertainty.metrics import METRICS, f1, macro_f1, matthews, one_by_one, pearson, spearman
+from tunefront.reports.compare.uncertainty.metrics import METRICS, f1, macro_f1, matthews, pearson, spearman
 
 
 @pytest.fixture
@@ -56,10 +56,3 @@ def test_a_constant_prediction_has_no_correlation():
 def test_classes_may_have_any_names(name, classes):
     names = np.array(["no", "yes", "perhaps", "never"])
     assert METRICS[name](names[classes[0]], names[classes[1]]) == pytest.approx(METRICS[name](*classes))
-
-
-def test_a_metric_of_one_sample_is_applied_to_each():
-    metric = one_by_one(lambda predictions, labels: None if labels[0] else float(predictions.sum()))
-    found = metric(np.array([[1, 2], [3, 4]]), np.array([[0, 0], [1, 0]]))
-    assert found[0] == 3
-    assert np.isnan(found[1])

@@ -9,7 +9,7 @@ from scipy import stats
 from tests.reports.compare.uncertainty.worlds import probabilities
 from tunefront.reports.compare.uncertainty.contrasts import all_pairs, contrasts, pair_weights
 from tunefront.reports.compare.uncertainty.crossed import estimate
-from tunefront.reports.compare.uncertainty.metrics import accuracy, macro_f1, one_by_one, spearman
+from tunefront.reports.compare.uncertainty.metrics import accuracy, macro_f1, spearman
 from tunefront.reports.compare.uncertainty.resampled import Predicted, estimate_metric
 from tunefront.reports.compare.uncertainty.runs import average_seeds
 
@@ -82,7 +82,9 @@ def test_a_run_without_a_score_is_refused():
 
 
 def test_too_few_samples_with_a_score_are_refused():
-    metric = one_by_one(lambda predictions, labels: 1.0 if len(np.unique(labels)) == len(labels) else None)
+    def metric(predictions, labels):  # undefined where a row is drawn twice
+        return np.array([1.0 if len(np.unique(sample)) == len(sample) else np.nan for sample in labels])
+
     with pytest.raises(ValueError, match="undefined in"):
         estimate_metric([Predicted(np.ones((2, 2, 10)), np.arange(10.0))], metric, resamples=20)
 
