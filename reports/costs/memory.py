@@ -67,7 +67,7 @@ def ledger(panel: Panel, index: int) -> Ledger | None:
     ]
     if not shown:
         return None
-    tables = (*_owners(panel, index, shown), _phases(panel, index, shown), *_allocator(panel, index, shown))
+    tables = (*_owners(index, shown), _phases(index, shown), *_allocator(panel, index, shown))
     return Ledger("memory", "Memory by phase and owner", _short(panel, shown), (TEXT,), tables)
 
 
@@ -82,7 +82,7 @@ def display_name(name: str) -> str:
     )
 
 
-def _owners(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
+def _owners(index: int, shown: list[tuple[int, Entry, Record]]) -> list[Table]:
     """A row per owner and a column per method, split into tables that fit on a page."""
     owners = owners_of(record for _, _, record in shown)
     parts = _split_columns([entry.label for _, entry, _ in shown])
@@ -128,7 +128,7 @@ def _split_columns(labels: Sequence[str]) -> list[list[int]]:
     return parts
 
 
-def _phases(panel: Panel, index: int, shown: list[tuple[int, Entry, Record]]) -> Table:
+def _phases(index: int, shown: list[tuple[int, Entry, Record]]) -> Table:
     phases = _ordered({phase for _, _, record in shown for phase in record.memory.phases or {}}, MEMORY_PHASES)
     columns = (Column("method", numeric=False), *(Column(display_name(phase)) for phase in phases))
     rows = tuple(

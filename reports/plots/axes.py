@@ -159,6 +159,7 @@ def coordinates(figure: Figure, panel: Panel, cost: Cost, points: list[Point], f
 
 
 def label_ticks(axes: Axes, span: Scale, unit: str, font: float) -> None:
+    """Labels the ticks of a cost axis that have room; 0 is set apart on a logarithmic one."""
     ticks = thin_ticks(axes, span.ticks, lambda tick: tick_label(tick, unit), font)
     places, names = list(ticks), [tick_label(tick, unit) for tick in ticks]
     if span.zero is not None and span.edge is not None:

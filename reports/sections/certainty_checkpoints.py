@@ -30,9 +30,9 @@ def _best_checkpoint(panel: Panel, known: Evidence, where: str, choice: str) -> 
     text = f"{where}{'of' if where else 'Of'} these checkpoints, {which}, "
     text += f"{max(known.estimate.means):.1f} points over {extent(known)}"
     if not others:
-        return f"{text}. {describe_parameters(panel, choice, known.best, alone=True)}"
+        return f"{text}. {describe_parameters(panel, choice, alone=True)}"
     text += f"; on these test rows, {join_names(others)} cannot be told from it."
-    return f"{text} {describe_parameters(panel, choice, known.best, alone=False)}"
+    return f"{text} {describe_parameters(panel, choice, alone=False)}"
 
 
 def _checkpoints(known: Evidence, choice: str) -> str:

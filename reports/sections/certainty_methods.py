@@ -61,17 +61,17 @@ def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
     if same and not others:
         text += "." if not below else f", and {units.plural(below, 'method')} {'is' if below == 1 else 'are'} below it "
         text += "" if not below else "beyond chance."
-        return f"{text} {describe_parameters(panel, choice, best, alone=False)}"
+        return f"{text} {describe_parameters(panel, choice, alone=False)}"
     if not others:
         text += ", and the other method is below it" if below == 1 else f", and the other {below} methods are below it"
-        return f"{text} beyond chance. {describe_parameters(panel, choice, best, alone=True)}"
+        return f"{text} beyond chance. {describe_parameters(panel, choice, alone=True)}"
     if not below:
         text += f", but {'the other method' if len(others) == 1 else f'none of the other {len(others)} methods'} "
         text += "cannot be told from it." if len(others) == 1 else "can be told from it."
     else:
         text += f"; {join_names(others)} cannot be told from it, and {units.plural(below, 'method')} "
         text += f"{'is' if below == 1 else 'are'} below it beyond chance."
-    return f"{text} {describe_parameters(panel, choice, best, alone=False)}"
+    return f"{text} {describe_parameters(panel, choice, alone=False)}"
 
 
 def _gains(known: Evidence, choice: str) -> str:

@@ -45,7 +45,8 @@ def extent(known: Evidence) -> str:
     return f"{tasks} × {units.plural(low, known.unit) if low == high else f'{low} to {high} {known.unit}s'}"
 
 
-def describe_parameters(panel: Panel, choice: str, best: str, alone: bool) -> str:
+def describe_parameters(panel: Panel, choice: str, alone: bool) -> str:
+    """What the recommended method trains; `alone`: no other method is tied with the best."""
     entry = next(entry for entry in panel.entries if entry.label == choice)
     subject = "Its trained parameters:" if alone else f"Of these, {choice} trains the fewest parameters:"
     return f"{subject} {_trained_share(entry)}."

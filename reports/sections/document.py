@@ -138,7 +138,7 @@ def compose(
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
         "What does each way of adapting a model cost, and how well does it score?",
-        _subtitle(panel_list, names, backbones, rest),
+        _subtitle(panel_list, backbones, rest),
         tuple(lead),
         (
             *list_warnings(panel_list, [page.title for page in pages], selection, ok, rest, names),
@@ -232,7 +232,7 @@ def _background(
     ]
 
 
-def _subtitle(panels: list[Panel], names: Mapping[str, str], backbones: Mapping[str, str], rest: list[Record]) -> str:
+def _subtitle(panels: list[Panel], backbones: Mapping[str, str], rest: list[Record]) -> str:
     if not panels:
         return f"{units.plural(len(rest), 'cell')}, none with a score"
     methods = len({entry.label for panel in panels for entry in panel.entries})

@@ -66,7 +66,7 @@ class MethodChange:
 def judge(kept: Sequence[Read], tolerance: float) -> list[MethodChange]:
     """The change of every method, in order. The intervals of all that are estimated hold at once."""
     families = group_by([read for read in kept if not _is_same(read)], _family)
-    estimates = [_estimate(family, group) for family, group in families.items()]
+    estimates = [_estimate(group) for group in families.values()]
     compared = sum(
         len(group) for group, (known, _) in zip(families.values(), estimates, strict=True) if known.about_methods
     )
@@ -128,7 +128,7 @@ def _kind(one: Pair, by_task: Mapping[str, TaskRuns]) -> str:
     return "predictions" if predicted and pairs_enough([runs.scores for runs in known]) else "scores"
 
 
-def _estimate(family: Hashable, group: Sequence[Read]) -> tuple[Changes, Basis]:
+def _estimate(group: Sequence[Read]) -> tuple[Changes, Basis]:
     kind = _kind(*group[0])
     tasks = group[0][0].tasks
     if kind == "predictions":
