@@ -125,7 +125,12 @@ def points(score: float | None) -> str:
     >>> points(0.8349), points(None), points(-0.021)
     ('83.5', '—', '−2.1')
     """
-    return MISSING if not finite(score) else f"{100 * score:.1f}".replace("-", MINUS)
+    return MISSING if not finite(score) else f"{_half_up(100 * score):.1f}".replace("-", MINUS)
+
+
+def _half_up(value: float) -> float:
+    """A value that rounds away from zero at one half, whatever the last bits of the sums it comes from."""
+    return value + math.copysign(1e-9, value)
 
 
 def signed(value: float | None, digits: int = 1) -> str:
@@ -136,7 +141,7 @@ def signed(value: float | None, digits: int = 1) -> str:
     """
     if not finite(value):
         return MISSING
-    text = f"{value:+.{digits}f}"
+    text = f"{_half_up(value):+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 

@@ -13,7 +13,10 @@ from tunefront.bench.files import local_folder
 
 if TYPE_CHECKING:
     import pyarrow
+    from pyarrow.parquet import ParquetFile
 
+MOST_ROWS = 10_000_000
+"""Most rows that are read where the record does not say how many were scored."""
 COLUMNS = ("id", "label", "prediction")
 
 
@@ -36,16 +39,20 @@ class AnswerFiles:
     def __init__(self, places: Mapping[str, str]):
         self._places = places
 
-    def read(self, key: str) -> Answers | None:
-        """The answers of a record. None if its place is unknown, or its file is missing, incomplete or no predictions:
-        two rows with the same id, say."""
+    def knows(self, key: str) -> bool:
+        """Whether the place of a record is known."""
+        return key in self._places
+
+    def read(self, key: str, rows: int | None = None) -> Answers | None:
+        """The answers of a record with this number of scored rows, if known. None if its place is unknown, or its file
+        is missing, incomplete, of another number of rows, or no predictions: two rows with the same id, say."""
         place = self._places.get(key)
         if place is None:
             return None
         from pyarrow import ArrowException
 
         try:
-            table = _table(f"{place.rstrip('/')}/predictions/{key}.parquet", local_folder(place) is not None)
+            table = _table(f"{place.rstrip('/')}/predictions/{key}.parquet", local_folder(place) is not None, rows)
             columns = [np.asarray(table.column(name).to_numpy(zero_copy_only=False)) for name in COLUMNS]
             ids, labels, predictions = columns[0].astype(str), columns[1], columns[2]
         except (OSError, ValueError, KeyError, ArrowException):
@@ -61,15 +68,24 @@ class AnswerFiles:
         return Answers(ids, labels[order], predictions[order])
 
 
-def _table(path: str, local: bool) -> pyarrow.Table:
+def _table(path: str, local: bool, rows: int | None) -> pyarrow.Table:
+    """The columns of a file. ValueError for another number of rows, which its footer says: a small file may claim so
+    many that they fill the memory."""
     from pyarrow import parquet
 
     if local:
         # A file of its own: the reader of datasets, which `read_table` starts, takes ten times as long.
         with parquet.ParquetFile(path, memory_map=False) as file:
-            return file.read(columns=list(COLUMNS), use_threads=False)
+            return _of_rows(file, rows).read(columns=list(COLUMNS), use_threads=False)
     import fsspec
 
     files, place = fsspec.core.url_to_fs(path)
     with files.open(place, "rb") as stream:
-        return parquet.ParquetFile(stream).read(columns=list(COLUMNS))
+        return _of_rows(parquet.ParquetFile(stream), rows).read(columns=list(COLUMNS))
+
+
+def _of_rows(file: ParquetFile, rows: int | None) -> ParquetFile:
+    found = file.metadata.num_rows
+    if found != rows if rows is not None else found > MOST_ROWS:
+        raise ValueError(f"{found} rows")
+    return file

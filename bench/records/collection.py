@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, SupportsIndex, overload
 
 from tunefront.bench.records.frame import to_frame
 from tunefront.bench.records.record import Record
@@ -47,6 +47,16 @@ class Records(list[Record]):
     def folders(self) -> list[str]:
         """The results folders and URLs that hold any of the records."""
         return list(dict.fromkeys([*self.places.values(), *(other.folder for other in self.others)]))
+
+    @overload
+    def __getitem__(self, index: SupportsIndex) -> Record: ...
+    @overload
+    def __getitem__(self, index: slice) -> Records: ...
+    def __getitem__(self, index: SupportsIndex | slice) -> Record | Records:
+        """A record, or a slice with its places."""
+        if isinstance(index, slice):
+            return Records(super().__getitem__(index), self.places, self.others)
+        return super().__getitem__(index)
 
     def to_frame(self) -> pd.DataFrame:
         """A pandas table: a row per record, in this order, with all fields except lists of row ids.

@@ -98,7 +98,9 @@ def _sizes(store: Store, subfolder: str, ending: str) -> dict[str, int | None]:
 
 def _cells(records: Sequence[Record]) -> str:
     """The first few cells by name, and the number of further ones."""
-    named = [f"{record.label} on {record.task}, seed {record.seed}" for record in records[:NAMED]]
+    named = [
+        f"{record.label} on {record.task}, draw {record.draw_seed}, seed {record.seed}" for record in records[:NAMED]
+    ]
     more = [f"{len(records) - NAMED:,} more"] if len(records) > NAMED else []
     return "; ".join([*named, *more])
 

@@ -29,7 +29,7 @@ class Crossing:
     if there is no such number of at least one.
 
     `kind`: always (from the first query on), never, after (more than `queries`), until (up to `queries`), same (both
-    cost the same for any number), or unclear (the costs per query cannot be told apart; `reason` says why).
+    cost the same for any number), or unclear (the costs per query cannot be distinguished; `reason` says why).
     """
 
     kind: Literal["always", "never", "after", "until", "same", "unclear"]
@@ -74,7 +74,7 @@ class Crossing:
 
     def _words(self, rough: bool) -> str:
         if self.queries is None:
-            known = {"always": "from the first query", "same": "costs the same", "unclear": "not told apart"}
+            known = {"always": "from the first query", "same": "costs the same", "unclear": "not distinguished"}
             return known.get(self.kind, "never")
         amount = math.ceil(self.queries) if self.kind == "after" else math.floor(self.queries)
         if rough:

@@ -87,7 +87,7 @@ class Evidence:
 
     @cached_property
     def tied(self) -> TiedSet:
-        """The methods that cannot be told from the one with the highest mean."""
+        """The methods that cannot be distinguished from the one with the highest mean."""
         return tied_set(self.estimate)
 
     @cached_property
@@ -243,7 +243,7 @@ def _resampled(tasks: Sequence[TaskAnswers], metric: Metric) -> Comparison | str
     for task in tasks:
         shared, values = shared_cells(task.cells)
         if task.labels is None:
-            return "the labels of a task depend on the prompt, and its metric is no mean over rows"
+            return "the labels of the same row differ between runs, and the metric is no mean over rows"
         if not shared:
             return "the methods share no draw and seed"
         draws = [draw for _, draw, _ in shared]

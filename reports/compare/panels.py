@@ -176,7 +176,7 @@ class Panel:
         return None if self.evidence is None else self.evidence.interval(entry.label)
 
     def is_tied(self, entry: Entry) -> bool:
-        """Whether an entry has the highest mean, or cannot be told from the one that has; False if not known."""
+        """Whether an entry has the highest mean or cannot be distinguished from it; False if not known."""
         return self.evidence is not None and entry.label in self.evidence.tied_labels
 
     def height(self, entry: Entry) -> Height | None:

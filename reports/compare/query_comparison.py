@@ -45,7 +45,7 @@ def compare_ways(ways: Iterable[Way], measure: str) -> list[Pair]:
 
 
 def _why_unclear(ours: Way, theirs: Way, cells: Collection[Hashable]) -> str:
-    """Why the seconds per query of two ways cannot be told apart; empty if they can.
+    """Why the seconds per query of two ways cannot be distinguished; empty if they can.
 
     Counted FLOPs are exact. Ways with equal FLOPs per query do the same matrix products: what their seconds differ by
     is not known to come from the method, because a machine's load changes between runs of one method and the next.

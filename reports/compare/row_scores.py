@@ -27,6 +27,8 @@ Cell = tuple[Hashable, Hashable, Hashable]
 """(template, draw, seed)."""
 EVERY = "every draw and seed"
 """Stands for the draw and seed of a method that used no rows: its run is the same for all of them."""
+UNREADABLE = "no predictions that fit its scores are stored"
+NO_PLACE = "where its predictions are is not known: give the list that load_records returns, or places"
 EQUAL = 1e-6
 """A score from stored predictions equals the recorded one up to this."""
 
@@ -68,10 +70,11 @@ def gather(entries: Sequence[Entry], tasks: Sequence[str], answers: AnswerFiles)
             if not runs:
                 found.missing[entry.label] = "no score on every task"
                 break
-            known = [(record, _checked(record, answers.read(record.key))) for record in runs]
+            known = [(record, _checked(record, answers.read(record.key, record.data.n_test))) for record in runs]
             by_task[task] = [(record, _shared(content, rows, task)) for record, content in known if content is not None]
             if not by_task[task]:
-                found.missing[entry.label] = "no predictions that fit its scores are stored"
+                known_places = any(answers.knows(record.key) for record in runs)
+                found.missing[entry.label] = UNREADABLE if known_places else NO_PLACE
                 break
             found.unread[entry.label] += len(known) - len(by_task[task])
         else:

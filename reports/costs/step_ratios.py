@@ -59,7 +59,7 @@ def why_not_faster(entry: Entry, reference: Entry | None, found: Mapping[str, Ra
     groups = {
         "faster in": [part for part in parts if found[part].smaller],
         "slower in": [part for part in parts if found[part].larger],
-        "not told apart from it in": [part for part in parts if not (found[part].smaller or found[part].larger)],
+        "not distinguished from it in": [part for part in parts if not (found[part].smaller or found[part].larger)],
     }
     shown = {part: f"the {NAMES[part]} ({units.times(found[part].value)}, {_interval(found[part])})" for part in parts}
     listed = [f"{verb} {join_names([shown[part] for part in members])}" for verb, members in groups.items() if members]

@@ -38,9 +38,9 @@ SECONDS = (
 )
 
 VARY = (
-    " Seconds vary between runs, so these numbers are rounded to two digits. Not told apart: the seconds per query of "
-    "the two are not known to differ, because both need the same FLOPs per query, or because the spread between runs "
-    "is as large as the difference, or because there is one run of each and FLOPs do not confirm it. Then no number of "
+    " Seconds vary between runs, so these numbers are rounded to two digits. Not distinguished: the seconds per query "
+    "of the two are not known to differ, because both need the same FLOPs per query, or because the spread between "
+    "runs is as large as the difference, or because there is one run of each and FLOPs do not confirm it. Then no number of "
     "queries follows from them: if both took the same, the one that costs less before the first query would always "
     "cost less."
 )
@@ -160,7 +160,7 @@ def _crossing(pair: Pair | None, measure: str) -> Cell:
     comparison = {
         "same": f"costs the same {NAMES[measure]} as",
         "never": f"never costs {less} than",
-        "unclear": f"is not told apart ({pair.crossing.reason}) from",
+        "unclear": f"is not distinguished ({pair.crossing.reason}) from",
     }.get(kind, f"costs {less} {words} than")
     return Cell(
         pair.crossing.rough_short if rough else pair.crossing.short,

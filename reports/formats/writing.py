@@ -52,6 +52,9 @@ def write_report(
         places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
     report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
     written = [put(folder / name, content) for name, content in _contents(report, formats)]
+    for name in ("differences.csv", "ledgers.csv"):
+        if "csv" in formats and folder / name not in written:
+            (folder / name).unlink(missing_ok=True)  # of an earlier report, of which the records say no more
     return sorted(written, key=lambda path: path.parent != folder)
 
 

@@ -39,7 +39,7 @@ COLOURS = {
 TASKS = (1, 2, 3, 5, 9, 15, 25, 50, 100)
 DRAWN_TASKS = 2
 """Most tasks of a panel for which break-even is plotted; the tables have all tasks."""
-UNCLEAR = "Lines without a circle where they cross: their costs per query are not told apart."
+UNCLEAR = "Lines without a circle where they cross: their costs per query are not distinguished."
 FARTHEST = 1e9
 """Most queries in a plot; later break-even points are only in the table."""
 SMALL, WIDE = (4.1, 3.3), 7.4

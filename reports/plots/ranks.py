@@ -32,8 +32,8 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
     ranks = known.ranks
     note = (
         f"Mean rank over {len(known.tasks)} tasks, 1 is the best. A bar joins methods that are less than "
-        f"{ranks.critical_difference:.2f} ranks apart, the critical difference (Nemenyi, 95 %): they are not told "
-        "apart. Tasks are the sample here; runs and rows are not looked at."
+        f"{ranks.critical_difference:.2f} ranks apart, the critical difference (Nemenyi, 95 %): they are not "
+        "distinguished. Tasks are the sample here; runs and rows are not looked at."
     )
     order = sorted(range(len(known.labels)), key=lambda place: ranks.mean[place])
     alt = f"Mean ranks: {'; '.join(f'{known.labels[place]} {ranks.mean[place]:.2f}' for place in order)}."

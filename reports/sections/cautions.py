@@ -115,7 +115,8 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         if uneven:
             texts.append(
                 f"On {', '.join(uneven)}{where} the methods do not cover the same templates, draws and seeds: their "
-                "means are over different prompts or rows. Differences use only runs that the methods share."
+                "means are over different prompts or rows."
+                + ("" if _independent(panel) else " Differences use only runs that all methods share.")
             )
     elif len(runs) > 1:
         texts.append(f"The number of runs differs between methods or tasks{where} ({min(runs)} to {max(runs)}).")
@@ -124,6 +125,11 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
             f"Seconds{where} were measured under different conditions and are left out: {panel.timing_mismatch}."
         )
     return texts
+
+
+def _independent(panel: Panel) -> bool:
+    """Whether the methods are compared as independent samples, with all their runs."""
+    return panel.evidence is not None and not panel.evidence.estimate.shared_runs
 
 
 def _uneven(panel: Panel, task: str) -> bool:

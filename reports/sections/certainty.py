@@ -44,7 +44,7 @@ def describe_bars(panel: Panel) -> str:
     if relative and panel.reference is not None:
         return (
             f"Bar: 95 % interval of the difference from {panel.reference.label} when both are trained again; all bars "
-            f"hold at once. A bar that crosses 0 is not told apart from {panel.reference.label}."
+            f"hold at once. A bar that crosses 0 is not distinguished from {panel.reference.label}."
         )
     return "Bar: 95 % interval of the mean when the method is trained again."
 

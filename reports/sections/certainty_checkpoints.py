@@ -28,11 +28,11 @@ def _best_checkpoint(panel: Panel, known: Evidence, where: str, choice: str) -> 
     single = len(known.tasks) == 1 and max(known.estimate.runs) == 1
     which = f"that of {known.best} has the highest score" if single else f"those of {known.best} have the highest mean"
     text = f"{where}{'of' if where else 'Of'} these checkpoints, {which}, "
-    text += f"{max(known.estimate.means):.1f} points over {extent(known)}"
+    text += f"{units.points(max(known.estimate.means) / 100)} points over {extent(known)}"
     if not others:
-        return f"{text}. {describe_parameters(panel, choice, alone=True)}"
-    text += f"; on these test rows, {join_names(others)} cannot be told from it."
-    return f"{text} {describe_parameters(panel, choice, alone=False)}"
+        return f"{text}. {describe_parameters(panel, choice, 1)}"
+    text += f"; on these test rows, {join_names(others)} cannot be distinguished from it."
+    return f"{text} {describe_parameters(panel, choice, len(known.tied.tied))}"
 
 
 def _checkpoints(known: Evidence, choice: str) -> str:
@@ -56,7 +56,8 @@ def _what_is_missing(panel: Panel, known: Evidence) -> str:
     cells = more * tasks * len(known.labels)
     unit = "draw" if known.unit == "draw" or any(record.shots is not None for record in panel.records) else "seed"
     if known.estimate.run_df == 0:
-        reason = "Every method ran once on every task"
+        one = "ran once" if not (any(known.left_out) or any(known.unread)) else "has one run that can be compared"
+        reason = f"Every method {one} on every task"
     elif runs > 1:
         reason = f"Every method ran with {units.plural(runs, known.unit)} on one task"
     else:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.records import SIGNIFICANT
 from tunefront.reports import units
+from tunefront.reports.compare.uncertainty.chances import missing_runs
 from tunefront.reports.compare.uncertainty.contrasts import FEWEST_TASKS as NEW_TASKS
 from tunefront.reports.compare.uncertainty.crossed import ENOUGH
 from tunefront.reports.compare.uncertainty.ranks import FEWEST_TASKS as RANKED_TASKS
@@ -55,23 +56,23 @@ def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
     means = dict(zip(known.labels, known.estimate.means, strict=True))
     same = [label for label in others if means[best] - means[label] < EQUAL]
     subject = f"{join_names([best, *same])} have the same" if same else f"{best} has the"
-    text = f"{where}{subject} highest mean, {means[best]:.1f} points over {extent(known)}"
+    text = f"{where}{subject} highest mean, {units.points(means[best] / 100)} points over {extent(known)}"
     others = [label for label in others if label not in same]
     below = len(known.labels) - 1 - len(others) - len(same)
     if same and not others:
         text += "." if not below else f", and {units.plural(below, 'method')} {'is' if below == 1 else 'are'} below it "
         text += "" if not below else "beyond chance."
-        return f"{text} {describe_parameters(panel, choice, alone=False)}"
+        return f"{text} {describe_parameters(panel, choice, len(known.tied.tied))}"
     if not others:
         text += ", and the other method is below it" if below == 1 else f", and the other {below} methods are below it"
-        return f"{text} beyond chance. {describe_parameters(panel, choice, alone=True)}"
+        return f"{text} beyond chance. {describe_parameters(panel, choice, 1)}"
     if not below:
         text += f", but {'the other method' if len(others) == 1 else f'none of the other {len(others)} methods'} "
-        text += "cannot be told from it." if len(others) == 1 else "can be told from it."
+        text += "cannot be distinguished from it." if len(others) == 1 else "can be distinguished from it."
     else:
-        text += f"; {join_names(others)} cannot be told from it, and {units.plural(below, 'method')} "
+        text += f"; {join_names(others)} cannot be distinguished from it, and {units.plural(below, 'method')} "
         text += f"{'is' if below == 1 else 'are'} below it beyond chance."
-    return f"{text} {describe_parameters(panel, choice, alone=False)}"
+    return f"{text} {describe_parameters(panel, choice, len(known.tied.tied))}"
 
 
 def _gains(known: Evidence, choice: str) -> str:
@@ -111,10 +112,9 @@ def _caveats(known: Evidence) -> str:
     """What the intervals do not cover, and where they are approximate."""
     estimate, texts = known.estimate, []
     if estimate.run_df < ENOUGH and not known.rows_alone:
-        missing = -(-(ENOUGH - estimate.run_df) // len(estimate.runs))
         texts.append(
             f"The intervals are approximate: these runs give {estimate.run_df} degrees of freedom for the variance "
-            f"between runs, and {ENOUGH} are enough ({units.plural(missing, 'more run')} on every task)."
+            f"between runs, and {ENOUGH} are enough ({units.plural(missing_runs(estimate), 'more run')} on every task)."
         )
     if estimate.assumed:
         once = [known.labels[place] for place in estimate.assumed]
@@ -180,18 +180,18 @@ def _more(known: Evidence, choice: str) -> str:
     if needed.separated or abs(needed.difference) < FLAT:
         return ""
     options = [
-        ("runs", needed.more_runs, f"{needed.more_runs} more runs on every task"),
-        ("rows", needed.more_rows, f"{needed.more_rows or 0:,} more test rows on every task"),
-        ("tasks", needed.more_tasks, f"{needed.more_tasks} more such tasks"),
+        ("runs", needed.more_runs, f"{units.plural(needed.more_runs or 0, 'more run')} on every task"),
+        ("rows", needed.more_rows, f"{units.plural(needed.more_rows or 0, 'more test row')} on every task"),
+        ("tasks", needed.more_tasks, units.plural(needed.more_tasks or 0, "more such task")),
     ]
     found = [(kind, text) for kind, amount, text in options if amount]
     if not found:
-        return f"No number of further runs, rows or tasks that was tried would tell {known.best} from {other}."
+        return f"No number of further runs, rows or tasks that was tried would distinguish {known.best} from {other}."
     first = [text for kind, text in found if kind == needed.pays_most]
     rest = [text for kind, text in found if kind != needed.pays_most]
     ways = " or ".join([*first, *rest])
     pays = f"; {needed.pays_most} pay most" if first and rest else ""
     return (
-        f"If the difference stays as it is, telling {known.best} from {other} ({units.signed(needed.difference)} "
-        f"points) takes about {ways}{pays}."
+        f"If the difference stays as it is, distinguishing {known.best} from {other} "
+        f"({units.signed(needed.difference)} points) takes about {ways}{pays}."
     )

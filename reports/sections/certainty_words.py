@@ -31,6 +31,8 @@ def about(known: Evidence) -> str:
 
 def interval_text(found: Interval) -> str:
     """The ends of an interval in points."""
+    if found.standard_error == 0:
+        return "[no variation seen]"
     return f"[{units.signed(found.low)}, {units.signed(found.high)}]"
 
 
@@ -40,15 +42,18 @@ def extent(known: Evidence) -> str:
     if known.rows_alone:
         return tasks
     low, high = min(known.estimate.runs), max(known.estimate.runs)
+    if not known.estimate.shared_runs:
+        return f"{tasks} × all {known.unit}s of each method"
     if known.estimate.checkpoints_only and high == 1:
         return f"{tasks} × 1 run"
-    return f"{tasks} × {units.plural(low, known.unit) if low == high else f'{low} to {high} {known.unit}s'}"
+    shared = " that all methods have" if any(known.left_out) else ""
+    return f"{tasks} × {units.plural(low, known.unit) if low == high else f'{low} to {high} {known.unit}s'}{shared}"
 
 
-def describe_parameters(panel: Panel, choice: str, alone: bool) -> str:
-    """What the recommended method trains; `alone`: no other method is tied with the best."""
+def describe_parameters(panel: Panel, choice: str, tied: int) -> str:
+    """What the recommended method trains; `tied`: the number of methods tied with the best, it included."""
     entry = next(entry for entry in panel.entries if entry.label == choice)
-    subject = "Its trained parameters:" if alone else f"Of these, {choice} trains the fewest parameters:"
+    subject = f"Of these {tied}, {choice} trains the fewest parameters:" if tied > 1 else "Its trained parameters:"
     return f"{subject} {_trained_share(entry)}."
 
 

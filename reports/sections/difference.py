@@ -53,7 +53,8 @@ def without_enough_runs(known: Difference) -> str:
 
 
 def _lead(known: Difference, names: dict[str, str]) -> list[str]:
-    lines = [_checkpoint_lead(known, names) if known.guards == "checkpoints" else _method_lead(known)]
+    lines: list[str] = []
+    scores = [_checkpoint_lead(known, names) if known.guards == "checkpoints" else _method_lead(known)]
     if known.lost:
         where = [
             f"{one.label}{describe_place(one, known)} on {names[one.task]} "
@@ -61,7 +62,7 @@ def _lead(known: Difference, names: dict[str, str]) -> list[str]:
             for one in known.lost
         ]
         lines.append(f"Without a score that they had before: {join_names(where)}.")
-    return lines
+    return [*lines, *scores]
 
 
 def _method_lead(known: Difference) -> str:
@@ -71,7 +72,8 @@ def _method_lead(known: Difference) -> str:
         return "Nothing can be said about the methods: they ran too few times."
     beyond = f" by more than {known.tolerance:g} points" if known.tolerance else ""
     if not worse:
-        text = f"No regression{beyond} in {units.plural(judged, 'method')}"
+        none = "No regression" if not known.lost else "No lower score"
+        text = f"{none}{beyond} in {units.plural(judged, 'method')}"
     else:
         named = [
             f"{one.label}{describe_place(one, known)} {units.signed(one.change)} points {interval_text(one)}"
@@ -79,9 +81,13 @@ def _method_lead(known: Difference) -> str:
         ]
         text = f"{len(worse)} of {units.plural(judged, 'method')} {'is' if len(worse) == 1 else 'are'} worse{beyond}: "
         text += join_names(named)
-    kinds = (("better", "better"), ("tolerated", "worse within the tolerance"), ("no change seen", "without a change"))
+    kinds = (
+        ("better", "better"),
+        ("tolerated", "worse within the tolerance"),
+        ("no change seen", "with no change seen"),
+    )
     parts = [(sum(one.verdict == verdict for one in known.methods), words) for verdict, words in kinds]
-    parts += [(sum(one.verdict == "same" for one in known.methods), "with the same answers")]
+    parts += [(sum(one.verdict == "same" for one in known.methods), "the same")]
     parts += [(len(known.unknown), "with too few runs")]
     counted = ", ".join(f"{amount} {words}" for amount, words in parts if amount)
     return f"{text}{'; ' if counted else ''}{counted}."

@@ -35,7 +35,10 @@ def method_tables(known: Difference) -> list[Table]:
     order = list(VERDICTS)
     groups = group_by(known.methods, lambda one: (one.backbone, one.shots, one.metric))
     return [
-        _method_table(sorted(group, key=lambda one: (order.index(one.verdict), natural_key(one.label))), known)
+        _method_table(
+            sorted(group, key=lambda one: (order.index(one.verdict), natural_key(one.label))),
+            known,
+        )
         for group in groups.values()
     ]
 
@@ -60,7 +63,9 @@ def _method_table(group: Sequence[MethodChange], known: Difference) -> Table:
 def checkpoint_table(checkpoints: Sequence[Checkpoint], names: dict[str, str]) -> Table:
     """The pairs of checkpoints, the worst first; of many, only those that differ. `names`: the tasks' short names."""
     order = list(VERDICTS)
-    shown = sorted(checkpoints, key=lambda one: (order.index(one.verdict), natural_key(one.label)))
+    shown = sorted(
+        checkpoints, key=lambda one: (order.index(one.verdict), *map(natural_key, (one.label, one.task, one.run)))
+    )
     if len(shown) > MOST_ROWS:
         shown = [one for one in shown if one.verdict in ("worse", "tolerated", "better")]
     columns = [Column("method", numeric=False), Column("task", numeric=False), Column("run", numeric=False)]
@@ -77,8 +82,11 @@ def checkpoint_table(checkpoints: Sequence[Checkpoint], names: dict[str, str]) -
         for one in shown
     ]
     left = len(checkpoints) - len(shown)
-    note = f"{units.plural(left, 'checkpoint')} without a change beyond chance {'is' if left == 1 else 'are'} left out."
-    return Table("Checkpoints, accuracy × 100", tuple(columns), tuple(rows), note if left else "", leading=3)
+    note = "Intervals and p hold for all of these checkpoints at once (Holm)."
+    if left:
+        beyond = f"{units.plural(left, 'checkpoint')} without a change beyond chance"
+        note = f"{beyond} {'is' if left == 1 else 'are'} left out. {note}"
+    return Table("Checkpoints, accuracy × 100", tuple(columns), tuple(rows), note, leading=3)
 
 
 def cost_table(known: Difference) -> Table:

@@ -34,7 +34,7 @@ def certainty_table(panel: Panel, index: int) -> Table | None:
         e = next(number for number, entry in enumerate(panel.entries) if entry.label == label)
         link, tied = anchor(index, e), place in known.tied.tied
         mean = float(known.estimate.means[place])
-        cells = [Cell(label, strong=tied), Cell(f"{mean:.1f}", title=f"{mean:.6g}", link=link, strong=tied)]
+        cells = [Cell(label, strong=tied), Cell(units.points(mean / 100), title=f"{mean:.6g}", link=link, strong=tied)]
         cells += _difference(known.behind[place])
         cells += [] if known.ranks is None else [Cell(f"{known.ranks.mean[place]:.1f}")]
         if shown and chances is not None and chances.best is not None:
@@ -54,7 +54,7 @@ def _difference(found: Interval | None) -> list[Cell]:
 
 
 def _note(known: Evidence, chances: bool) -> str:
-    note = f"Points. The intervals are about {about(known)}. Bold: the highest mean, and what cannot be told from it."
+    note = f"Points. The intervals are about {about(known)}. Bold: the highest mean, and all not distinguished from it."
     if chances:
         note += (
             " P(best): probability of the highest mean; P(front): that no method with at most as many trained "

@@ -53,7 +53,7 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     if len({panel.tasks for panel in panels}) > 1:
         note += " Compare within a column only: the columns have different tasks."
     if any(panel.evidence is not None for panel in panels):
-        note += " Bold: the highest of its column, and what cannot be told from it."
+        note += " Bold: the highest of its column, and what cannot be distinguished from it."
     if any(entry.collapsed.mostly for panel in panels for entry in panel.entries):
         note += f" {MARK} At least half of the runs collapsed."
     uneven = differing_settings([record for panel in panels for record in panel.records])

@@ -74,7 +74,7 @@ def _about_intervals(panel: Panel) -> str:
     known = panel.evidence
     if known is None:
         return ""
-    bold = " Bold: the highest mean, and what cannot be told from it."
+    bold = " Bold: the highest mean, and what cannot be distinguished from it."
     if known.reference is None:
         return bold
     return f" Brackets after a difference: its 95 % interval, about {about(known)}; all of them hold at once.{bold}"

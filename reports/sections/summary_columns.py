@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 TRAINED, TIME, PER_QUERY, TRAINING, TASKS, PARAMETERS = 1, 2, 3, 4, 5, 7
 """The levels of the columns: those with the highest are left out first. Method, mean and difference always stay."""
 TIED = "*"
-"""Stands after the best mean and after those that cannot be told from it."""
+"""Stands after the best mean and after those that cannot be distinguished from it."""
 HEAD = 16
 """The most characters of a task's or the reference's name in a column's head."""
 
@@ -71,7 +71,7 @@ class SummaryColumns:
 
     @cached_property
     def has_ties(self) -> bool:
-        """Whether it is known of any panel which means cannot be told apart."""
+        """Whether it is known of any panel which means cannot be distinguished."""
         return any(panel.evidence is not None for panel in self.panels)
 
     @cached_property

@@ -28,9 +28,13 @@ class BothAnswers(AnswerFiles):
         super().__init__({})
         self._old, self._new = AnswerFiles(old), AnswerFiles(new)
 
-    def read(self, key: str) -> Answers | None:
+    def knows(self, key: str) -> bool:
+        """Whether the place of a record is known."""
+        return self._new.knows(key.removeprefix(NEW)) if key.startswith(NEW) else self._old.knows(key)
+
+    def read(self, key: str, rows: int | None = None) -> Answers | None:
         """The answers of a record."""
-        return self._new.read(key.removeprefix(NEW)) if key.startswith(NEW) else self._old.read(key)
+        return self._new.read(key.removeprefix(NEW), rows) if key.startswith(NEW) else self._old.read(key, rows)
 
 
 NEW = "new:"

@@ -78,13 +78,28 @@ def _side(name: str, records: Sequence[Record], where: Where) -> Side:
 
 
 def _newest(records: Sequence[Record]) -> list[Record]:
-    """The newest ok record of each cell, and the newest other one of a cell that has none."""
+    """The newest ok record of each cell, and the newest other one of a cell that has none.
+
+    An ok record that is older than a failed or skipped one of the same cell does not count: the method has no score any
+    more, and a guard must see that. If the later one has no recipe, it stands for all recipes of the cell.
+    """
     ordered = sorted(records, key=written_at)
     ok = {checks.cell_of(record): record for record in ordered if record.status == "ok"}
+    ended: dict[tuple[object, ...], Record] = {}
+    for record in ordered:
+        if record.status != "ok":
+            ended[checks.cell_of(record) if record.recipe else _without_recipe(record)] = record
+    ok = {cell: record for cell, record in ok.items() if not _ended(record, ended)}
     mended = {_without_recipe(record) for record in ok.values()}
     others = {_without_recipe(record): record for record in ordered if record.status != "ok"}
     kept = [*ok.values(), *(record for cell, record in others.items() if cell not in mended)]
     return sorted(kept, key=lambda record: record.key)
+
+
+def _ended(record: Record, ended: dict[tuple[object, ...], Record]) -> bool:
+    """Whether a cell was run again after this record, without a score."""
+    later = [ended.get(checks.cell_of(record)), ended.get(_without_recipe(record))]
+    return any(other is not None and written_at(other) > written_at(record) for other in later)
 
 
 def _without_recipe(record: Record) -> tuple[object, ...]:

@@ -66,6 +66,7 @@ def _signed_rank(differences: Floats) -> float:
     Exact for few tasks, also with ties: over all signs of the other differences, which `scipy.stats.wilcoxon` tries one
     by one, a hundred times slower.
     """
+    differences = differences.round(9)  # so that equal differences are ties
     if not differences.any():
         return 1.0
     if len(differences) > MOST_EXACT:

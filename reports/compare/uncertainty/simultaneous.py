@@ -33,7 +33,7 @@ NUMBERS = 1_000_000
 
 @dataclass(frozen=True)
 class TiedSet:
-    """The method with the highest mean, and all that cannot be told from it, itself among them: indices in order.
+    """The method with the highest mean, and all not distinguished from it, itself included: indices in order.
 
     `t`, `critical` (methods,): the t of `best` minus each method and the bound up to which it is tied; 0 for `best`.
     """
@@ -45,7 +45,7 @@ class TiedSet:
 
 
 def tied_set(known: Estimate, *, level: float = 0.95, draws: int = DRAWS, seed: int = 0) -> TiedSet:
-    """The methods that cannot be told from the one with the highest mean.
+    """The methods that cannot be distinguished from the one with the highest mean.
 
     The bound is that of the largest |t| over all pairs, because the best is chosen after the scores are seen: of
     identical methods, one or more are left out in about 1 - `level` of all comparisons.

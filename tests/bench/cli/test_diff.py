@@ -149,4 +149,4 @@ def test_a_memory_url_is_read(call: Any) -> None:
     finally:
         fsspec.filesystem("memory").store.clear()
     assert result.exit_code == 0, result.output
-    assert "with the same answers" in result.stdout
+    assert "1 the same" in result.stdout

@@ -56,6 +56,13 @@ def test_columns_of_the_table_can_be_averaged_and_integers_stay_exact(tmp_path):
     assert frame.groupby("label")["flops.train"].max().tolist() == [large]
 
 
+def test_a_slice_keeps_its_places_and_its_table(folders):
+    first = load_records(*folders)[:1]
+    assert isinstance(first, Records)
+    assert first.places[first[0].key] == folders[0]
+    assert len(first.to_frame()) == 1
+
+
 def test_no_records_make_an_empty_table():
     assert len(Records().to_frame()) == 0
 
@@ -85,6 +92,13 @@ def test_a_file_that_holds_no_predictions_gives_none(folders, frame):
     records = load_records(folders[0])
     Store(folders[0]).write(records[0], frame)
     assert AnswerFiles(records.places).read(records[0].key) is None
+
+
+def test_a_file_of_another_number_of_rows_is_not_read(folders):
+    records = load_records(folders[0])
+    files = AnswerFiles(records.places)
+    assert files.read(records[0].key, rows=2) is not None
+    assert files.read(records[0].key, rows=3) is None
 
 
 def test_a_missing_or_broken_file_gives_none(folders, tmp_path):

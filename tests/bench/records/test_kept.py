@@ -69,7 +69,7 @@ def test_predictions_that_are_not_whole_are_named_once(kind: str, tmp_path: Path
     with pytest.raises(UserError if kind not in ("gone", "loop") else OSError):
         store.predictions("00000002")
     (line,) = missing.lines
-    assert "full on sst2, seed 0; full on sst2, seed 2" in line
+    assert "full on sst2, draw 0, seed 0; full on sst2, draw 0, seed 2" in line
     assert "records/00000000.json" in line
 
 

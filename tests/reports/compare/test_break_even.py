@@ -310,7 +310,7 @@ def test_a_method_that_keeps_states_of_its_rows_is_no_prompt():
     assert (way.trained, way.flops) == (True, Line(5000, 1000))
 
 
-# Seconds per query that cannot be told apart.
+# Seconds per query that cannot be distinguished.
 
 
 def timed_rows(ours, theirs, flops=(1000.0, 1500.0)):
@@ -364,13 +364,13 @@ def test_one_run_of_each_needs_flops_that_confirm_it(flops, kind):
 def test_a_cell_without_a_break_even_says_why():
     records = [made for runs in timed_rows([4.0], [4.01], flops=(1000.0, 1000.0)).values() for made in runs]
     table = break_even_table(records, "seconds")
-    assert table.rows[0][2].text == "not told apart"
+    assert table.rows[0][2].text == "not distinguished"
     assert "same FLOPs" in table.rows[0][2].title
     assert "same FLOPs" in table.note
     page = document.compose(records).pages[0]
     (seconds,) = [picture for picture in panel_plots.pictures(page) if picture.name.endswith("break-even-seconds")]
     assert "Equal costs" not in seconds.alt
-    assert "not told apart" in seconds.note
+    assert "not distinguished" in seconds.note
 
 
 def test_noise_alone_rarely_makes_a_break_even():

@@ -36,9 +36,11 @@ def sentence(entry, reference):
 
 
 def verdicts(text):
-    """Part -> faster, slower or not told apart, as the sentence says."""
+    """Part -> faster, slower or not distinguished, as the sentence says."""
     found, verdict = {}, None
-    for word in re.findall(r"faster in|slower in|not told apart|data|forward pass|backward pass|optimiser step", text):
+    for word in re.findall(
+        r"faster in|slower in|not distinguished|data|forward pass|backward pass|optimiser step", text
+    ):
         if word in NAMES.values():
             found[next(part for part, name in NAMES.items() if name == word)] = verdict
         else:
@@ -57,7 +59,7 @@ def test_a_backward_pass_of_forty_percent_less_is_said_to_be_faster_where_quarti
     assert verdicts(sentence(ia3, full)) == {
         "backward": "faster in",
         "optimizer": "faster in",
-        "forward": "not told apart",
+        "forward": "not distinguished",
     }
 
 
@@ -101,7 +103,7 @@ def test_the_sentence_agrees_with_the_table_in_random_stores(seed):
             low, high = map(bound, cell.minor.strip("()").split("–")) if cell.minor else (0.0, 9e99)
             value = float(cell.text.removeprefix("× "))
             assert low <= value <= high
-            shown = "faster in" if high <= 1 else "slower in" if low >= 1 else "not told apart"
+            shown = "faster in" if high <= 1 else "slower in" if low >= 1 else "not distinguished"
             assert verdict == shown or 1 in (low, high), "1.00 may be a rounded bound"
             assert cell.text in sentences[row[0].text]
 
@@ -135,7 +137,7 @@ def test_ends_of_an_interval_are_never_many_digits():
 def test_a_single_value_tells_nothing_apart():
     records = [timed((0.001, 0.1, 0.2, 0.05), count=1), timed((0.001, 0.05, 0.1, 0.01), count=1, label="ia3")]
     full, ia3 = panel_of(records).entries
-    assert set(verdicts(sentence(ia3, full)).values()) == {"not told apart"}
+    assert set(verdicts(sentence(ia3, full)).values()) == {"not distinguished"}
 
 
 def test_methods_without_a_common_run_are_not_compared():

@@ -292,6 +292,27 @@ def test_a_method_that_fails_now_is_a_regression(tmp_path):
     assert "features" in known.only_old
 
 
+def test_a_failure_after_an_older_score_of_the_same_cells_is_a_regression(tmp_path):
+    old, new = seeded(tmp_path / "a", 0, 0), seeded(tmp_path / "b", 0, 1)
+    created = "2026-01-02T03:04:05Z"  # after the factory's records
+    cells = [
+        failed(
+            label="ia3",
+            task=made.task,
+            draw_seed=made.draw_seed,
+            seed=made.seed,
+            settings=made.settings,
+            environment__created_at=created,
+        )
+        for made in new
+        if made.label == "ia3"
+    ]
+    known = compared(old, together(new, Records(cells)))
+    assert known.regressed
+    assert {one.label for one in known.lost} == {"ia3"}
+    assert "ia3" not in verdicts(known)
+
+
 def test_a_method_that_failed_before_is_none(tmp_path):
     old, new = seeded(tmp_path / "a", 0, 0, {"full": 0.8}), seeded(tmp_path / "b", 0, 1, {"full": 0.8})
     broken = Records([failed(label="ia3", task="sst2")])
