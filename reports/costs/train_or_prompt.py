@@ -40,9 +40,9 @@ SECONDS = (
 VARY = (
     " Seconds vary between runs, so these numbers are rounded to two digits. Not distinguished: the seconds per query "
     "of the two are not known to differ, because both need the same FLOPs per query, or because the spread between "
-    "runs is as large as the difference, or because there is one run of each and FLOPs do not confirm it. Then no number of "
-    "queries follows from them: if both took the same, the one that costs less before the first query would always "
-    "cost less."
+    "runs is as large as the difference, or because there is one run of each and FLOPs do not confirm it. Then no "
+    "number of queries follows from them: if both took the same, the one that costs less before the first query would "
+    "always cost less."
 )
 """Explains the numbers in seconds."""
 
