@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -133,7 +134,6 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
     """Writes the report, then prints the end of the run, in this order since printing may fail. False if records are
     missing, or if a bug stopped the report or the summary."""
     from tunefront.bench.cli.ending import show_counts, show_not_run, show_summary
-    from tunefront.bench.records import load_plans
     from tunefront.bench.records.answers import AnswerFiles
     from tunefront.bench.records.kept import find_missing
 
@@ -141,8 +141,7 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
     written: list[str] = []
     console, places = Console(), {record.key: out for record in outcome.records}
     with _as_warning(errors, "no report", broken):
-        formats = ["html", "pdf", "csv"]
-        written = written_report(outcome.records, report_folder(out), formats, None, load_plans(out), places=places)
+        written = _report(outcome, out, places)
     with _as_warning(errors, "no summary", broken):
         show_summary(outcome, AnswerFiles(places), console, errors)
     missing = find_missing(out, outcome.records)
@@ -152,6 +151,21 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
     show_counts(outcome, taken, console)
     show_written(written)
     return not broken and not missing.records
+
+
+def _report(outcome: Outcome, out: str, places: dict[str, str]) -> list[str]:
+    """The paths of the report's files; it is drawn again unless nothing ran and its inputs are as they were."""
+    from tunefront.bench.cli.unchanged import digest_of, keep_inputs, kept_report
+    from tunefront.bench.records import load_plans
+
+    folder, digest = report_folder(out), digest_of(out, places)
+    kept = kept_report(Path(folder), digest) if digest is not None and not outcome.ran else None
+    if kept is not None:
+        return kept
+    written = written_report(outcome.records, folder, ["html", "pdf", "csv"], None, load_plans(out), places=places)
+    if digest is not None:
+        keep_inputs(Path(folder), digest, written)
+    return written
 
 
 @contextmanager
