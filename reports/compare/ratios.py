@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 LEVEL = 0.95
 FARTHEST, NEAREST = 1e4, 1e-5
 """Ends of intervals beyond these are not written out."""
+EQUAL = 1e-9
+"""Logarithms that differ by less are equal."""
+RESOLUTION = 0.01
+"""How well a ratio is known at best that was the same in all runs: as FLOPs that differ by less count as equal."""
 IQR_OF_NORMAL = 1.349
 """Interquartile range of a normal distribution of standard deviation 1."""
 MEDIAN_FACTOR = math.sqrt(math.pi / 2)
@@ -133,7 +137,11 @@ def _pairs(
 
 
 def _half_width(logs: list[list[float]], means: list[float]) -> float | None:
-    """Half the interval of the mean of `means`, the means of the groups `logs`; None for a single value."""
+    """Half the interval of the mean of `means`, the means of the groups `logs`.
+
+    None for a single value. Equal ones show the resolution of a clock, and nothing of the noise: they are taken to be
+    known within `RESOLUTION`.
+    """
     df = sum(len(group) - 1 for group in logs)
     if df:
         squares = sum((value - mean) ** 2 for group, mean in zip(logs, means, strict=True) for value in group)
@@ -142,6 +150,8 @@ def _half_width(logs: list[list[float]], means: list[float]) -> float | None:
         df, variance = len(means) - 1, statistics.variance(means) / len(means)
     else:
         return None
+    if variance < EQUAL**2:
+        return math.log1p(RESOLUTION)
     return float(stats.t.ppf((1 + LEVEL) / 2, df)) * math.sqrt(variance)
 
 

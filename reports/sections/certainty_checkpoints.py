@@ -30,9 +30,9 @@ def _best_checkpoint(panel: Panel, known: Evidence, where: str, choice: str) -> 
     text = f"{where}{'of' if where else 'Of'} these checkpoints, {which}, "
     text += f"{units.points(max(known.estimate.means) / 100)} points over {extent(known)}"
     if not others:
-        return f"{text}. {describe_parameters(panel, choice, 1)}"
+        return f"{text}. {describe_parameters(panel, choice, known.tied_labels)}"
     text += f"; on these test rows, {join_names(others)} cannot be distinguished from it."
-    return f"{text} {describe_parameters(panel, choice, len(known.tied.tied))}"
+    return f"{text} {describe_parameters(panel, choice, known.tied_labels)}"
 
 
 def _checkpoints(known: Evidence, choice: str) -> str:

@@ -62,17 +62,17 @@ def _best_method(panel: Panel, known: Evidence, where: str, choice: str) -> str:
     if same and not others:
         text += "." if not below else f", and {units.plural(below, 'method')} {'is' if below == 1 else 'are'} below it "
         text += "" if not below else "beyond chance."
-        return f"{text} {describe_parameters(panel, choice, len(known.tied.tied))}"
+        return f"{text} {describe_parameters(panel, choice, known.tied_labels)}"
     if not others:
         text += ", and the other method is below it" if below == 1 else f", and the other {below} methods are below it"
-        return f"{text} beyond chance. {describe_parameters(panel, choice, 1)}"
+        return f"{text} beyond chance. {describe_parameters(panel, choice, known.tied_labels)}"
     if not below:
         text += f", but {'the other method' if len(others) == 1 else f'none of the other {len(others)} methods'} "
         text += "cannot be distinguished from it." if len(others) == 1 else "can be distinguished from it."
     else:
         text += f"; {join_names(others)} cannot be distinguished from it, and {units.plural(below, 'method')} "
         text += f"{'is' if below == 1 else 'are'} below it beyond chance."
-    return f"{text} {describe_parameters(panel, choice, len(known.tied.tied))}"
+    return f"{text} {describe_parameters(panel, choice, known.tied_labels)}"
 
 
 def _gains(known: Evidence, choice: str) -> str:

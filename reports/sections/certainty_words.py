@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from tunefront.reports import units
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.evidence import Evidence
     from tunefront.reports.compare.panels import Panel
@@ -50,10 +52,14 @@ def extent(known: Evidence) -> str:
     return f"{tasks} × {units.plural(low, known.unit) if low == high else f'{low} to {high} {known.unit}s'}{shared}"
 
 
-def describe_parameters(panel: Panel, choice: str, tied: int) -> str:
-    """What the recommended method trains; `tied`: the number of methods tied with the best, it included."""
+def describe_parameters(panel: Panel, choice: str, tied: Sequence[str]) -> str:
+    """What the recommended method trains; `tied`: the methods tied with the best, it included."""
     entry = next(entry for entry in panel.entries if entry.label == choice)
-    subject = f"Of these {tied}, {choice} trains the fewest parameters:" if tied > 1 else "Its trained parameters:"
+    usable = [label for label in tied if label in {known.label for known in panel.worthwhile}]
+    those = f"Of these {len(usable)}" if len(usable) == len(tied) else f"Of the {len(usable)} that did not collapse"
+    subject = (
+        f"{those}, {choice} trains the fewest parameters:" if len(usable) > 1 else f"Trained parameters of {choice}:"
+    )
     return f"{subject} {_trained_share(entry)}."
 
 

@@ -76,8 +76,12 @@ def test_a_report_says_which_cells_lack_predictions(call: Any, results: Path) ->
     shutil.rmtree(results / "predictions")
     result = call("report", str(results), "--format", "md")
     assert result.exit_code == 0
-    assert "predictions for full on sst2, draw 0, seed 0; ia3 on sst2, draw 0, seed 0" in result.stderr.replace("\n", "")
-    assert "full on sst2, draw 0, seed 0; ia3 on sst2, draw 0, seed 0" in (results / "report" / "report.md").read_text("utf-8")
+    assert "predictions for full on sst2, draw 0, seed 0; ia3 on sst2, draw 0, seed 0" in result.stderr.replace(
+        "\n", ""
+    )
+    assert "full on sst2, draw 0, seed 0; ia3 on sst2, draw 0, seed 0" in (results / "report" / "report.md").read_text(
+        "utf-8"
+    )
     Store(results).write(record(label="full", recipe={}, settings={}, data__n_test=1), pd.DataFrame({"id": ["0"]}))
     result = call("report", str(results), "--format", "csv")
     assert "predictions for ia3 on sst2" in result.stderr.replace("\n", "")

@@ -140,6 +140,15 @@ def test_a_single_value_tells_nothing_apart():
     assert set(verdicts(sentence(ia3, full)).values()) == {"not distinguished"}
 
 
+def test_equal_ratios_show_a_clock_and_no_noise():
+    records = [timed((0.001, 0.1, 1.0, 0.05), seed=seed) for seed in range(3)]
+    records += [timed((0.001, 0.1, 1.001, 0.05), seed=seed, label="ia3") for seed in range(3)]
+    full, ia3 = panel_of(records).entries
+    found = ratios(ia3, full)["backward"]
+    assert found.pairs == 3
+    assert not found.larger
+
+
 def test_methods_without_a_common_run_are_not_compared():
     records = [timed((0.001, 0.1, 0.2, 0.05), task="sst2"), timed((0.001, 0.1, 0.2, 0.05), task="trec", label="ia3")]
     full, ia3 = panel_of(records).entries
