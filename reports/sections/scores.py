@@ -17,14 +17,15 @@ if TYPE_CHECKING:
 
 
 def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
-    """Centre and spread of the scores per task, and their average; the reference first, the baseline last."""
+    """The average over tasks, its difference to the reference, and the score on every task; the reference first, the
+    baseline last."""
     relative = bool(panel.relative_tasks)
     against = (Column("against", panel.reference.label),) if relative and panel.reference else ()
     columns = (
         Column("method", numeric=False),
-        *(Column(names[task], panel.metric) for task in panel.tasks),
         Column("average", "over tasks"),
         *against,
+        *(Column(names[task], panel.metric) for task in panel.tasks),
         Column("runs", "per task"),
     )
     rows = []
@@ -32,7 +33,6 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
         is_base, average = entry is panel.reference, entry.average(panel.tasks)
         tied = average is not None and panel.is_tied(entry)
         cells = [Cell(entry.label, "reference" if is_base and relative else "", strong=tied)]
-        cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
         cells.append(
             Cell(units.points(average), "", _exact(average), link_if_present(average, anchor(index, e)), strong=tied)
         )
@@ -41,16 +41,14 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
             known = panel.interval(entry)
             minor = "" if known is None else interval_text(known)
             cells.append(Cell(units.signed(gap), minor, _exact(gap), link_if_present(gap, anchor(index, e))))
+        cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
         cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
         rows.append(tuple(cells))
     base = [panel.baselines.get(task) for task in panel.tasks]
     lines: tuple[int, ...] = ()
     if any(value is not None for value in base):
-        cells = [
-            Cell(panel.baseline_name),
-            *(Cell(units.points(v), title=_exact(v)) for v in [*base, panel.baseline]),
-        ]
-        rows.append((*cells, *(Cell("") for _ in (*against, None))))
+        mean, *scores = (Cell(units.points(value), title=_exact(value)) for value in [panel.baseline, *base])
+        rows.append((Cell(panel.baseline_name), mean, *(Cell("") for _ in against), *scores, Cell("")))
         lines = (len(rows) - 1,)
     return Table("Scores", columns, tuple(rows), _note(panel), lines)
 

@@ -207,9 +207,9 @@ def test_scores_of_different_metrics_are_never_averaged():
     ]
     assert [page.title for page in report.pages] == ["minilm, accuracy", "minilm, pearson"]
     accuracy, pearson = (page.scores for page in report.pages)
-    assert [column.under for column in accuracy.columns[1:3]] == ["accuracy"] * 2
-    assert [cell.text for cell in accuracy.rows[0][1:4]] == ["72.0", "72.0", "72.0"]
-    assert [cell.text for cell in pearson.rows[0][1:3]] == ["1.2", "1.2"]
+    assert [column.under for column in accuracy.columns[3:5]] == ["accuracy"] * 2
+    assert [cell.text for cell in accuracy.rows[0][1:5]] == ["72.0", "0.0", "72.0", "72.0"]
+    assert [cell.text for cell in pearson.rows[0][1:4]] == ["1.2", "0.0", "1.2"]
     assert "different metrics have no average" in accuracy.note
     gaps = {(p.metric, e.label): p.difference(e) for p in (page.panel for page in report.pages) for e in p.entries}
     assert gaps["accuracy", "ia3"] == pytest.approx(-2)
@@ -248,4 +248,4 @@ def test_a_method_that_trains_nothing_is_the_cheapest():
 
 def test_the_baseline_row_is_the_mean_over_records():
     table = document.compose(grid(["full", "ia3"], tasks=["sst2", "trec"])).pages[0].scores
-    assert [cell.text for cell in table.rows[-1][:4]] == ["commonest label", "53.0", "19.7", "36.3"]
+    assert [cell.text for cell in table.rows[-1][:5]] == ["commonest label", "36.3", "", "53.0", "19.7"]

@@ -125,7 +125,7 @@ def test_scores_of_collapsed_runs_are_marked_in_every_table():
     assert "†70.0" not in line
     report = document.compose(records)
     page = report.pages[0]
-    cells = {row[0].text: [cell.text for cell in row[1:3]] for row in page.scores.rows}
+    cells = {row[0].text: [cell.text for cell in row[3:5]] for row in page.scores.rows}
     assert cells["ia3"] == ["†50.0", "70.0"]
     assert cells["full"] == ["80.0", "80.0"]
     assert "†" in page.scores.note
