@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, handle_errors, print_plain, warnings_on
 from tunefront.bench.cli.options import location
+from tunefront.bench.collector import without_collector
 from tunefront.bench.errors import ErrorCollector, UserError, UserErrors
 from tunefront.bench.files import is_memory, local_folder, output_folder
 from tunefront.bench.suites.lists import parse_values
@@ -36,7 +37,8 @@ def report(
     each value.
     """
     errors = Console(stderr=True)
-    with handle_errors(errors, debug, stopped="Stopped; the records are as they were."), warnings_on(errors):
+    stopped = "Stopped; the records are as they were."
+    with handle_errors(errors, debug, stopped=stopped), warnings_on(errors), without_collector():
         wrong = ErrorCollector()
         for place in results:
             with wrong.collect():

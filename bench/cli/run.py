@@ -24,6 +24,7 @@ from tunefront.bench.cli.console import (
 )
 from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
+from tunefront.bench.collector import without_collector
 from tunefront.bench.errors import ErrorCollector, UserError, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error, is_memory, local_folder
@@ -78,7 +79,8 @@ def run(
                 show_not_run(outcome.records, titles, errors)
                 print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
-            complete = _end(outcome, titles, out, errors, taken)
+            with without_collector():
+                complete = _end(outcome, titles, out, errors, taken)
         if outcome.failed or not complete:
             raise typer.Exit(FAILED)
 
@@ -105,7 +107,8 @@ def _run(
     wrong = ErrorCollector()
     overrides = Overrides.from_texts(texts, wrong)
     with Display(errors) as display:
-        expansion = expand(suite, overrides, on_status=display.preparing, wrong=wrong)
+        with without_collector():
+            expansion = expand(suite, overrides, on_status=display.preparing, wrong=wrong)
         store = Store(out)
         store.prepare()
         for line in expansion.announcements:
