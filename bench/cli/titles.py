@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.cells import Cell
 from tunefront.bench.settings import RunConfig
 from tunefront.methods.base import Recipe
-from tunefront.methods.spelling import label
+from tunefront.methods.spelling import label, spell
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -110,11 +110,13 @@ def _varying(cells: Sequence[Cell]) -> set[str]:
 
 def _differing_settings(cells: Iterable[Cell]) -> tuple[str, ...]:
     """The fields of recipes and run settings in which cells differ whose other coordinates are the same."""
-    groups: dict[Hashable, list[dict[str, object]]] = {}
-    for cell in cells:
-        where = (cell.spelled, cell.task, *(read(cell) for read in COORDINATES.values()))
-        groups.setdefault(where, []).append(_settings_of(cell))
-    several = [group for group in groups.values() if len(group) > 1]
+    cells = list(cells)
+    spelled = {id(method): spell(method) for method in {id(cell.method): cell.method for cell in cells}.values()}
+    groups: dict[Hashable, list[Cell]] = {}
+    for cell in cells:  # a method is spelled once: thousands of cells share it
+        where = (spelled[id(cell.method)], cell.task, *(read(cell) for read in COORDINATES.values()))
+        groups.setdefault(where, []).append(cell)
+    several = [[_settings_of(cell) for cell in group] for group in groups.values() if len(group) > 1]
     names = dict.fromkeys(name for group in several for values in group for name in values)
     return tuple(name for name in names if any(len({values[name] for values in group}) > 1 for group in several))
 

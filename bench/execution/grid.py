@@ -129,6 +129,8 @@ def _with_names_of(record: Record, work: Work) -> Record:
     cell, identity = work.cell, work.identity
     spelled = identity.ingredients["method"]
     names = {"task": cell.task, "backbone": cell.backbone, "method": spelled, "label": identity.label}
+    if all(getattr(record, name) == value for name, value in names.items()):
+        return record
     return record.model_copy(update=names)
 
 
