@@ -145,6 +145,15 @@ def signed(value: float | None, digits: int = 1) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", MINUS)
 
 
+def of_backbone(part: float, whole: float) -> str:
+    """A number of parameters and its share of the backbone's.
+
+    >>> of_backbone(1348, 22_565_376).replace(chr(160), " ")
+    "1,348 (0.0060 % of the backbone's 22,565,376)"
+    """
+    return f"{count(part)} ({percent(part, whole)} of the backbone's {count(whole)})"
+
+
 def spread(value: float | None) -> str:
     """The standard deviation of scores, times 100.
 

@@ -47,10 +47,9 @@ class Evidence:
     `labels`: the methods compared, in the panel's order; `tasks`: the tasks that the means are over. `reference`: the
     index of the reference, None without. `costs`: what the Pareto front is of, per method. `missing`: other methods of
     the panel -> why they are not compared. `left_out`: runs of each method that the others lack and that do not count;
-    `unread`: those without stored predictions.
-    `checkpoints`: McNemar's test of each method's checkpoint against the reference's, where there is one task and one
-    run of each, else empty. `unit`: what an independent run is. `rows_alone`: no method used training rows, so that
-    only test rows vary.
+    `unread`: those without stored predictions. `checkpoints`: McNemar's test of each method's checkpoint against the
+    reference's, where there is one task and one run of each, else empty. `unit`: what an independent run is.
+    `rows_alone`: no method used training rows, so that only test rows vary.
     """
 
     labels: tuple[str, ...]
@@ -77,7 +76,7 @@ class Evidence:
         for method, bound in enumerate(self.behind):
             if bound is not None and self.reference in (method, self.tied.best):
                 place = method if self.reference == self.tied.best else self.tied.best
-                found[place] = bound if place == method else reversed_interval(bound)
+                found[place] = bound if place == method else _reversed(bound)
         return tuple(found)
 
     @cached_property
@@ -130,7 +129,7 @@ class Evidence:
         return interval(self.estimate, self.labels.index(first), self.labels.index(second))
 
     def more(self, label: str) -> Separation:
-        """How much more data would tell a method from the one with the highest mean, by the bound of `tied`.
+        """How much more data would distinguish a method from the one with the highest mean, by the bound of `tied`.
 
         The bound of a single pair is smaller: it would advise too little, or call a tied method separated.
         """
@@ -186,7 +185,7 @@ def weigh(
     return Evidence(
         labels,
         tuple(gathered.tasks),
-        in_points(made.estimate),
+        _in_points(made.estimate),
         made.unit,
         made.left_out,
         place,
@@ -219,12 +218,12 @@ def _checkpoints(tasks: Sequence[TaskAnswers], reference: int) -> tuple[Checkpoi
     )
 
 
-def reversed_interval(found: Interval) -> Interval:
+def _reversed(found: Interval) -> Interval:
     """The same of second minus first."""
     return replace(found, difference=-found.difference, low=-found.high, high=-found.low)
 
 
-def in_points(known: Estimate) -> Estimate:
+def _in_points(known: Estimate) -> Estimate:
     """An estimate of scores from 0 to 1 in points: 100 times the score."""
     return replace(
         known,

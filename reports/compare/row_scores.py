@@ -120,9 +120,7 @@ def runs_of(methods: Sequence[Mapping[Cell, list[Values]]]) -> list[dict[tuple[H
     In a draw and seed that all methods have, the mean is over the templates that all of them have there; a draw and
     seed without such a template is left out. A method that used no rows gets every draw and seed of the others.
     """
-    spread = _without_wild(methods)
-    if not set.intersection(*({template for template, _, _ in method} for method in spread)):
-        spread = [_merge_templates(method) for method in spread]
+    spread = _comparable(methods)
     by_run = [group_by(method, lambda cell: cell[1:]) for method in spread]
     means: list[dict[tuple[Hashable, Hashable], Values]] = [{} for _ in methods]
     for run in sorted({run for runs in by_run for run in runs}, key=repr):
@@ -139,11 +137,16 @@ def runs_of(methods: Sequence[Mapping[Cell, list[Values]]]) -> list[dict[tuple[H
 
 def shared_cells(methods: Sequence[Mapping[Cell, list[Values]]]) -> tuple[list[Cell], list[dict[Cell, Values]]]:
     """The cells that all methods have, in order, and each method's values in them, without those of several orders."""
-    spread = _without_wild(methods)
-    if not set.intersection(*({template for template, _, _ in method} for method in spread)):
-        spread = [_merge_templates(method) for method in spread]
-    alone = [{cell: values[0] for cell, values in method.items() if len(values) == 1} for method in spread]
+    alone = [{cell: ones[0] for cell, ones in method.items() if len(ones) == 1} for method in _comparable(methods)]
     return sorted(set.intersection(*map(set, alone)), key=repr), alone
+
+
+def _comparable(methods: Sequence[Mapping[Cell, list[Values]]]) -> Sequence[Mapping[Cell, list[Values]]]:
+    """The cells of methods that share templates, or without templates if they share none; see `_without_wild`."""
+    spread = _without_wild(methods)
+    if set.intersection(*({template for template, _, _ in method} for method in spread)):
+        return spread
+    return [_merge_templates(method) for method in spread]
 
 
 def _without_wild(methods: Sequence[Mapping[Cell, list[Values]]]) -> list[Mapping[Cell, list[Values]]]:

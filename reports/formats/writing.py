@@ -51,10 +51,11 @@ def write_report(
     if isinstance(records, Records):
         places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
     report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
+    drawn_before = (folder / "report.csv").exists()
     written = [put(folder / name, content) for name, content in _contents(report, formats)]
     for name in ("differences.csv", "ledgers.csv"):
-        if "csv" in formats and folder / name not in written:
-            (folder / name).unlink(missing_ok=True)  # of an earlier report, of which the records say no more
+        if "csv" in formats and drawn_before and folder / name not in written:
+            (folder / name).unlink(missing_ok=True)  # of an earlier report; elsewhere it may be a file of the user
     return sorted(written, key=lambda path: path.parent != folder)
 
 

@@ -70,7 +70,7 @@ def _trained_share(entry: Entry) -> str:
     trained, whole = entry.share
     if trained == 0:
         return "none"
-    return f"{units.count(trained)} ({units.percent(trained, whole)} of the backbone's {units.count(whole)})"
+    return units.of_backbone(trained, whole)
 
 
 def compared_methods(known: Evidence, choice: str) -> list[tuple[str, Interval]]:

@@ -128,10 +128,7 @@ def _share(entry: Entry) -> str:
     trained, whole = entry.share
     if trained == 0:
         return "training no parameters"
-    return (
-        f"training {units.count(trained)} parameters ({units.percent(trained, whole)} of the backbone's "
-        f"{units.count(whole)})"
-    )
+    return f"with {units.of_backbone(trained, whole)} trained parameters"
 
 
 def _extent(panel: Panel, entry: Entry) -> str:

@@ -268,3 +268,17 @@ def test_intervals_on_other_tasks_hold_at_once(tmp_path):
     gains = np.array(list(known.task_gains("ia3", "full").values()))
     half = stats.t.ppf(1 - 0.025 / 2, 5) * gains.std(ddof=1) / np.sqrt(6)
     assert (found.low, found.high) == pytest.approx((gains.mean() - half, gains.mean() + half))
+
+
+def test_a_table_of_an_earlier_report_does_not_stay_beside_a_later_one(tmp_path):
+    records, out = world(tmp_path / "results", CLEAR), tmp_path / "report"
+    write(records, out, formats=["csv"])
+    assert (out / "differences.csv").exists()
+    write(list(records), out, formats=["csv"])  # without places: no predictions
+    assert not (out / "differences.csv").exists()
+
+
+def test_a_file_of_that_name_in_another_folder_stays(tmp_path):
+    (tmp_path / "differences.csv").write_text("mine")
+    write(list(world(tmp_path / "results", CLEAR)), tmp_path, formats=["csv"])
+    assert (tmp_path / "differences.csv").read_text() == "mine"
