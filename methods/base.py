@@ -395,6 +395,16 @@ class Method(ABC):
         harness.train(backbone.trainable(), backbone.loss, examples)
         return backbone.score
 
+    def scorer(self, backbone: Backbone) -> Scorer:
+        """The scorer of `fit`, once the tensors of a checkpoint are loaded after `attach`; nothing is trained.
+
+        Override it together with `fit` if these tensors are all that the scorer needs. Errors: Unsupported if they are
+        not, or for a `fit` of its own without a `scorer`.
+        """
+        if type(self).fit is not Method.fit:
+            raise Unsupported(f"{self.name} cannot score from its checkpoint alone: its fit() makes more than tensors")
+        return backbone.score
+
 
 SEED = "ships_as_seed"
 """The checkpoint of a task, counted in its bytes, contains the trained parameters, the persistent buffers that a method

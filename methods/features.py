@@ -26,3 +26,6 @@ class Features(Method):
         states = harness.cached("features", backbone.features, examples)
         harness.train(backbone.trainable(), backbone.loss, states)
         return backbone.score
+
+    def scorer(self, backbone: Backbone) -> Scorer:
+        return backbone.score

@@ -113,3 +113,6 @@ class Fish(Method):
         fisher = harness.gradients(weights, backbone.loss, examples, torch.square)
         update.choose([fisher[name] for name in weights])
         return super().fit(backbone, examples, harness)
+
+    def scorer(self, backbone: Backbone) -> Scorer:
+        return backbone.score

@@ -21,6 +21,7 @@ from tunefront.bench.cli.prune import prune
 from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
+from tunefront.bench.cli.stream import stream
 from tunefront.bench.cli.templates import templates
 from tunefront.bench.execution import interruption
 
@@ -68,6 +69,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 app.command()(run)
+app.command()(stream)
 app.command()(check)
 app.command()(report)
 app.command()(diff)

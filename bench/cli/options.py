@@ -99,6 +99,34 @@ Suite = Annotated[
         metavar="SUITE",
     ),
 ]
+StreamSuite = Annotated[
+    str | None,
+    typer.Argument(
+        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `stream`.", metavar="SUITE"
+    ),
+]
+Orders = Annotated[
+    str, typer.Option(help="Orders of the tasks by seed, 0,1,2: 0 is as given, others are drawn.", metavar="N,N")
+]
+OneModel = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--one-model",
+        help="A method that also has one model for all tasks, or none; default: the first method of SUITE. Repeatable.",
+        metavar="M",
+    ),
+]
+SharedWays = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--way",
+        help="How that model is trained: sequential, multitask or replay; default: all. Repeatable.",
+        metavar="WAY",
+    ),
+]
+Replay = Annotated[
+    str, typer.Option(help="The share of each earlier task's rows that `replay` trains on again.", metavar="SHARE")
+]
 Out = Annotated[str, typer.Option(help="Folder or fsspec URL for the records and the report.")]
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default: one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run; only `local` so far.")]

@@ -144,7 +144,7 @@ def _delete(plan: Pruning) -> None:
         after = file_sizes(plan.store)
         freed = sum(length for name, length in before.items() if name not in after)
         rest = len(plan.candidates) - n_records
-        more = f" and the predictions of {plural(n_leftovers, 'cell')} without a record" if n_leftovers else ""
+        more = f" and the files of {plural(n_leftovers, 'cell')} without a record" if n_leftovers else ""
         print_plain(
             Console(),
             f"{plan.store.location}: deleted {plural(n_records, 'record')}{more}, {size(freed)} freed"

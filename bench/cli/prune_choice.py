@@ -50,13 +50,13 @@ class Pruning:
         them = "it" if n_records == 1 else "them"
         parts = [f"{n_records} of {plural(self.total, 'record')} and what belongs to {them}"] if n_records else []
         if self.leftovers:
-            parts.append(f"the predictions of {plural(len(self.leftovers), 'cell')} without a record")
+            parts.append(f"the files of {plural(len(self.leftovers), 'cell')} without a record")
         return " and ".join(parts)
 
 
 def look(results: Sequence[str], kinds: set[str], where: list[str] | None, with_leftovers: bool) -> list[Pruning]:
     """What there is to delete in each folder. UserError if one has no records, or if none has the values of `where`."""
-    from tunefront.bench.records.deletion import file_sizes, leftovers
+    from tunefront.bench.records.deletion import WRITTEN_BEFORE, file_sizes, leftovers
     from tunefront.bench.records.merge import distinct
     from tunefront.bench.records.store import Store
     from tunefront.reports.compare.aliases import unify_names
@@ -80,7 +80,7 @@ def look(results: Sequence[str], kinds: set[str], where: list[str] | None, with_
         sizes = file_sizes(store)
         rest = tuple(leftovers(store, sizes)) if with_leftovers else ()
         freed = sum(candidate.deletion.size(sizes) for candidate in candidates)
-        freed += sum(sizes["predictions", key] for key in rest)
+        freed += sum(sizes.get((part, key), 0) for part in WRITTEN_BEFORE for key in rest)
         kept = sum(candidate.kinds == {OTHER_DATA} for candidate in found) if OTHER_DATA not in kinds else 0
         plans.append(Pruning(store, candidates, rest, kept, len(records), freed))
     return plans

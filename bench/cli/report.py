@@ -125,7 +125,7 @@ def records_of(results: str) -> list[Record]:
 
 
 MOST_LOOKED_AT, MOST_NAMED = 1000, 5
-PARTS = ("records", "predictions", "plans", "report")
+PARTS = ("records", "predictions", "checkpoints", "plans", "report")
 
 
 def _inside(folder: Path | None) -> str:

@@ -18,6 +18,7 @@ COORDINATES: Mapping[str, Callable[[Cell | Record], Hashable]] = {
     "backbone": lambda cell: cell.backbone,
     "shots": lambda cell: cell.shots,
     "template": lambda cell: cell.template,
+    "stage": lambda cell: _stage_of(cell),
     "draw": lambda cell: cell.draw_seed,
     "seed": lambda cell: cell.seed,
 }
@@ -100,7 +101,16 @@ class Titles:
             return "all rows" if cell.shots is None else f"{cell.shots:,} row{'' if cell.shots == 1 else 's'}"
         if name == "template":
             return cell.template or ""
+        if name == "stage":
+            return _stage_of(cell)
         return f"draw {cell.draw_seed}" if name == "draw" else f"seed {cell.seed}"
+
+
+def _stage_of(cell: Cell | Record) -> str:
+    """The step of a stream in words, such as `sequential after 3`; empty for a task alone."""
+    if isinstance(cell, Cell):
+        return f"{cell.stage.way} after {len(cell.stage.earlier)}" if cell.stage else ""
+    return f"{cell.stream.way} after {len(cell.stream.earlier or ())}" if cell.stream.way else ""
 
 
 def _varying(cells: Sequence[Cell]) -> set[str]:

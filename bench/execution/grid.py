@@ -10,13 +10,14 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.collector import without_collector
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, on_cuda, pool
+from tunefront.bench.execution.engines.claim import is_complete
 from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.files import is_memory
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
-__all__ = ["Outcome", "Progress", "run_grid"]
+__all__ = ["Grid", "Outcome", "Progress", "run_grid"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class Outcome:
     failed: int
     skipped: int
     interrupted: bool
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Cells that do not depend on each other."""
+
+    cells: Sequence[Cell]
+
+    def run(self, store: Store, workers: int, progress: Progress, fork: bool) -> Outcome:
+        """Runs the cells that are not recorded; see `run_grid`."""
+        return run_grid(self.cells, store, workers, progress, fork)
 
 
 def is_users_own(cell: Cell) -> bool:
@@ -46,7 +58,8 @@ def run_grid(
     alone: Callable[[Cell], bool] = is_users_own,
     session: Session | None = None,
 ) -> Outcome:
-    """Runs every cell that has no ok or skipped record yet; Ctrl-C stops cleanly with `interrupted` set.
+    """Runs every cell that has no ok or skipped record yet, or lacks the checkpoint that it is to keep; Ctrl-C stops
+    cleanly with `interrupted` set.
 
     Args: workers, the number of parallel processes (recorded as `concurrent_cells`); 1 means this process, which also
     runs all cells of a store in memory; fork, whether workers may be forked from this process, only if it has imported
@@ -67,7 +80,7 @@ def run_grid(
     done = {
         key: _with_deviations(record, requested[key].cell, store)
         for key, record in existing.items()
-        if record.status != "failed"
+        if is_complete(record, requested[key].cell, store)
     }
     works = [replace(work, attempts=_attempts(existing.get(key))) for key, work in requested.items() if key not in done]
     works = _by_backbone(works)
@@ -143,4 +156,6 @@ def _with_deviations(record: Record, cell: Cell, store: Store) -> Record:
 
 
 def _attempts(earlier: Record | None) -> tuple[str, ...]:
-    return () if earlier is None else (*earlier.attempts, earlier.reason or "no reason recorded")
+    if earlier is None or earlier.status != "failed":
+        return ()
+    return (*earlier.attempts, earlier.reason or "no reason recorded")

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunefront.bench.cells import Cell
+from tunefront.bench.cells import EARLIER, Cell
 from tunefront.bench.data import sources
 from tunefront.bench.data.sampling import published_fingerprint
 from tunefront.bench.files import ROOT
@@ -35,8 +35,8 @@ DECIDING = (
     *("bench/data/task.py", "bench/data/sampling.py", "bench/data/quotas.py", "bench/data/metrics.py"),
     "bench/data/metric_classes.py",
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
-    *("bench/execution/run_cell.py", "bench/execution/setup.py", "bench/execution/predictions.py"),
-    "bench/execution/collapse.py",
+    *("bench/execution/run_cell.py", "bench/execution/setup.py", "bench/execution/stages.py"),
+    *("bench/execution/predictions.py", "bench/execution/collapse.py"),
 )
 """Folders and files of the harness that affect numbers."""
 
@@ -148,6 +148,7 @@ def surroundings(cell: Cell, shared: Shared | None = None) -> dict[str, str]:
         "harness": harness_fingerprint(),
         **shared.once(_template, cell.task, cell.template),
         **_published(cell),
+        **_earlier(cell, shared),
     }
 
 
@@ -174,6 +175,7 @@ def _fields_without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredient
         "recipe": as_scalars(cell.recipe),
         "settings": as_scalars(cell.config),
         "versions": versions(),
+        **({} if cell.stage is None else {"stage": {"way": cell.stage.way, "replay_share": cell.stage.replay_share}}),
     }
 
 
@@ -197,6 +199,18 @@ def _published(cell: Cell) -> dict[str, str]:
         return {}
     drawn = published_fingerprint(cell, sources.load_task(cell.task))
     return {} if drawn is None else {"draw": drawn}
+
+
+def _earlier(cell: Cell, shared: Shared) -> dict[str, str]:
+    """Fingerprints of the earlier tasks of a stream, with their templates and published draws."""
+    prints: dict[str, str] = {}
+    for number, other in enumerate(cell.tasks[:-1], 1):
+        prints |= {
+            f"{EARLIER}{number}": shared.once(_task_fingerprint, other.task),
+            **{f"{name} of {EARLIER}{number}": value for name, value in _template(other.task, other.template).items()},
+            **{f"{name} of {EARLIER}{number}": value for name, value in _published(other).items()},
+        }
+    return prints
 
 
 FILE = "file:"

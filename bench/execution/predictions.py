@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections import Counter
 from typing import TYPE_CHECKING
@@ -22,6 +23,11 @@ def check_scores(task: Task, scores: Tensor) -> None:
         raise ValueError(f"the scores of {n_nan} of {len(scores)} rows are NaN, so they give no prediction")
     if task.kind != "multiple choice" and scores.shape[1] != task.outputs:
         raise ValueError(f"each row has {scores.shape[1]} scores; {task.name} needs {task.outputs}")
+
+
+def digest_of(scores: Tensor) -> str:
+    """sha256 over the scores (rows, choices) as float32: equal only if all are equal to the bit."""
+    return hashlib.sha256(scores.float().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
 def predictions_of(task: Task, scores: Tensor) -> list[int] | list[float]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime
 import logging
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
@@ -15,13 +16,21 @@ from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.collapse import collapse_of
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.predictions import check_scores, constant_answer, frame_of, labels_of, predictions_of
+from tunefront.bench.execution.predictions import (
+    check_scores,
+    constant_answer,
+    digest_of,
+    frame_of,
+    labels_of,
+    predictions_of,
+)
 from tunefront.bench.execution.setup import Setup, measuring
+from tunefront.bench.execution.stages import StageSetup
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
-from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
+from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_content, checkpoint_dtypes
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (
@@ -42,12 +51,15 @@ from tunefront.bench.records import (
     Seconds,
     Status,
     Storage,
+    Stream,
     Training,
 )
 from tunefront.bench.records.environment import cpu_model, git_commit
+from tunefront.bench.records.store import Store
 from tunefront.bench.settings import as_scalars
 from tunefront.bench.training.feature_cache import RowValues
-from tunefront.bench.training.harness import Report
+from tunefront.bench.training.harness import CellHarness, Report
+from tunefront.bench.training.instruments import Subject
 from tunefront.methods.base import Scorer, Unsupported
 
 if TYPE_CHECKING:
@@ -79,10 +91,11 @@ UNKNOWN = Costs()
 
 @dataclass(frozen=True)
 class Results:
-    """What the answers to the scored rows came to."""
+    """What the answers to the scored rows came to, in a stream also those to the rows of earlier tasks."""
 
     scores: Scores = field(default_factory=Scores)
     collapse: Collapse = field(default_factory=Collapse)
+    stream: Stream = field(default_factory=Stream)
 
 
 NO_RESULTS = Results()
@@ -95,18 +108,22 @@ def run_cell(
     concurrent_cells: int = 1,
     session: Session | None = None,
     identity: Identity | None = None,
+    store: Store | None = None,
 ) -> tuple[Record, pd.DataFrame | None]:
     """Runs a cell; returns its record and per-example predictions (None unless it is ok). An error in a method or model
     does not raise, but gives a failed record. Errors: DiskFull; UserError if data or backbone are missing.
 
-    `session` keeps the backbone for later cells; `identity` is the cell's, computed if None.
+    `session` keeps the backbone for later cells; `identity` is the cell's, computed if None; `store` has the
+    checkpoints of earlier steps of a stream, and gets the cell's own if it is to be kept.
     """
     identity = identity or Identity.of(cell)
     surroundings = environment(cell, concurrent_cells)
     try:
         with process_unchanged():
-            setup = Setup(cell, session, measuring(report, concurrent_cells), identity=identity)
+            setup = _setup(cell, session, measuring(report, concurrent_cells), identity, store)
             measured, results, predictions = _measure(setup)
+            if cell.keep and store is not None:
+                store.write_checkpoint(identity.key, checkpoint_content(setup.backbone.model, setup.shipped()))
         return record_of(cell, identity, surroundings, "ok", costs=measured, results=results), predictions
     except Unsupported as reason:
         return record_of(cell, identity, surroundings, "skipped", why_unsupported(reason)), None
@@ -117,6 +134,20 @@ def run_cell(
             raise KeyboardInterrupt from error
         log.debug("cell %s failed", cell.title, exc_info=True)
         return failed_record(cell, identity, in_short(error), concurrent_cells), None
+
+
+def _setup(
+    cell: Cell,
+    session: Session | None,
+    harness: Callable[[Subject], CellHarness],
+    identity: Identity,
+    store: Store | None,
+) -> Setup:
+    if cell.stage is None:
+        return Setup(cell, session, harness, identity=identity)
+    if store is None:
+        raise ValueError("a step of a stream needs the store with the checkpoints of the earlier steps")
+    return StageSetup(cell, store, session, harness, identity)
 
 
 def failed_record(cell: Cell, identity: Identity, reason: str, concurrent_cells: int) -> Record:
@@ -159,6 +190,7 @@ def record_of(
         prompt=costs.prompt,
         scores=results.scores,
         collapse=results.collapse,
+        stream=results.stream,
         training=costs.training,
         parameters=costs.parameters,
         storage=costs.storage,
@@ -210,9 +242,25 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
             labels_of(task, setup.rows.selection, setup.selection or setup.test),
         ),
         baseline=None if constant is None else metrics.score(task, [constant] * len(labels), labels),
+        sha256=digest_of(scored.values),
     )
     results = Results(scores, collapse_of(task, predicted, labels, constant))
+    if isinstance(setup, StageSetup):
+        results = replace(results, stream=setup.stream())
+        measured = measured if setup.trains else _without_training(measured)
     return measured, results, frame_of(setup.rows.test, labels, predicted, scored.values)
+
+
+def _without_training(measured: Costs) -> Costs:
+    """The costs of a step that only scored: what was trained is in the records of the tasks alone."""
+    return Costs(
+        model=measured.model,
+        data=measured.data,
+        storage=Storage(backbone_bytes=measured.storage.backbone_bytes),
+        seconds=Seconds(eval=measured.seconds.eval),
+        cpu_seconds=CpuSeconds(eval=measured.cpu_seconds.eval),
+        examples_per_second=ExamplesPerSecond(eval=measured.examples_per_second.eval),
+    )
 
 
 def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
@@ -220,11 +268,11 @@ def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
     there are none)."""
     cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
     with trainer.peak() as train_memory:
-        scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
+        scorer: Scorer = setup.fit()
     if not callable(scorer):
         raise TypeError(f"fit() of {cell.method.name} returned {type(scorer).__name__}, not a scorer: batch -> scores")
     train_memory.at_least(trainer.cost.grown)
-    parameters = count_parameters(backbone.model, backbone.head, setup.pretrained.params)
+    parameters = count_parameters(backbone.model, setup.heads, setup.pretrained.params)
     selection = trainer.score(scorer, setup.selection) if setup.selection else None
     with trainer.peak() as eval_memory:
         scored = trainer.score(scorer, setup.test)

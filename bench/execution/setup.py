@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
+from torch import Tensor, nn
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.data import cache, sources
@@ -15,6 +16,7 @@ from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.execution.identity import Identity, label_of
 from tunefront.bench.meters.flops.by_phase import FlopLedger
+from tunefront.bench.models import checkpoints
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
@@ -24,7 +26,7 @@ from tunefront.bench.templates import Template, find_template
 from tunefront.bench.training.feature_cache import FeatureStore
 from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
 from tunefront.bench.training.instruments import Subject
-from tunefront.methods.base import Unsupported
+from tunefront.methods.base import Scorer, Unsupported
 
 
 class Source(Protocol):
@@ -101,6 +103,19 @@ class Setup:
         )
         self.trainer = (harness or measuring())(subject)
 
+    @property
+    def heads(self) -> nn.Module | None:
+        """The head of the model; None without one."""
+        return self.backbone.head
+
+    def fit(self) -> Scorer:
+        """Fits the method to the training rows."""
+        return self.cell.method.fit(self.backbone, self.train, self.trainer)
+
+    def shipped(self) -> dict[str, Tensor]:
+        """What the task needs in addition to the backbone, by name."""
+        return checkpoints.shipped(self.backbone.model, self.backbone.published_buffers)
+
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
         return self.backbone.encode(self.task, rows, self.cell.config.max_length)
 
@@ -115,7 +130,9 @@ def shared_under(cell: Cell, task: Task, identity: Identity) -> tuple[str, ...]:
     """Everything that determines the cost of a batch, except its shape."""
     prints = identity.fingerprints
     parts = (cell.spelled, prints["method"], prints["backbone"], prints["sites"])
-    return (*parts, str(task.outputs), task.kind)
+    earlier = [sources.load_task(other.task) for other in cell.tasks[:-1]]
+    way = () if cell.stage is None else (cell.stage.way, *(str(other.outputs) for other in earlier))
+    return (*parts, str(task.outputs), task.kind, *way)
 
 
 def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:

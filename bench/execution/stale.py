@@ -17,10 +17,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tunefront.bench.cells import Cell
+from tunefront.bench.cells import EARLIER, Cell, Stage
 from tunefront.bench.errors import UserError, without_long_words
 from tunefront.bench.execution.places import Missing, Places
-from tunefront.bench.records import Record
+from tunefront.bench.records import Record, Stream
 from tunefront.bench.settings import RunConfig, Scalar
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.registry import UnknownMethod, methods, source_fingerprint
@@ -108,7 +108,16 @@ def _cell(record: Record, method: Method | None) -> Cell:
         template=record.template,
         config=_known_fields(RunConfig, record.settings, "settings"),
         method_file=record.method_file,
+        stage=_stage(record.stream),
     )
+
+
+def _stage(stream: Stream) -> Stage | None:
+    """The step of a stream, None for a record of none."""
+    if stream.way is None:
+        return None
+    tasks, templates = stream.earlier or (), stream.earlier_templates or ()
+    return Stage(stream.way, tuple(zip(tasks, templates, strict=True)), stream.replay_share)
 
 
 def _resolve(cell: Cell, record: Record, places: Places, missing: list[str]) -> Cell:
@@ -120,6 +129,8 @@ def _resolve(cell: Cell, record: Record, places: Places, missing: list[str]) -> 
         except Missing as error:
             missing.append(str(error))
     cell = replace(cell, **names)  # type: ignore[arg-type]
+    if cell.stage is not None:
+        cell = replace(cell, stage=_resolved_stage(cell.stage, record, places, missing))
     if cell.method is None:
         return cell
     files: dict[str, str] = {}
@@ -130,6 +141,18 @@ def _resolve(cell: Cell, record: Record, places: Places, missing: list[str]) -> 
             except Missing as error:
                 missing.append(str(error))
     return replace(cell, method=replace(cell.method, **files)) if files else cell
+
+
+def _resolved_stage(stage: Stage, record: Record, places: Places, missing: list[str]) -> Stage:
+    """The step with the earlier tasks by names that are found from here."""
+    earlier = []
+    for number, (task, template) in enumerate(stage.earlier, 1):
+        try:
+            task = places.task(task, record.fingerprints.get(f"{EARLIER}{number}"))
+        except Missing as error:
+            missing.append(str(error))
+        earlier.append((task, template))
+    return replace(stage, earlier=tuple(earlier))
 
 
 def _source_changes(record: Record, places: Places, missing: list[str]) -> Iterator[str]:

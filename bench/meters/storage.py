@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from tunefront.bench.models.checkpoints import seed_metadata, shipped
@@ -18,9 +18,13 @@ from tunefront.methods.torch_internals import FakeTensor
 def save_trained(model: nn.Module, path: Path, published: Collection[str] = ()) -> int:
     """Saves exactly the tensors that ship for a task, as safetensors; returns the size of the file in bytes.
     `published` names the buffers of the backbone itself."""
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in shipped(model, published).items()}
-    save_file(tensors, path, seed_metadata(model) or None)
-    return path.stat().st_size
+    return path.write_bytes(checkpoint_content(model, shipped(model, published)))
+
+
+def checkpoint_content(model: nn.Module, tensors: Mapping[str, Tensor]) -> bytes:
+    """The content of a safetensors file with tensors of a model, and with its seeds."""
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return save(kept, seed_metadata(model) or None)
 
 
 def checkpoint_bytes(model: nn.Module, published: Collection[str] = ()) -> int:

@@ -153,9 +153,27 @@ class EncodedExamples:
             features=None if self.features is None else self.features[list(rows)],
         )
 
+    @classmethod
+    def joined(cls, parts: Sequence[EncodedExamples]) -> EncodedExamples:
+        """Concatenates rows that one tokenizer encoded; their features may not be computed yet. Labels of classes and
+        of regression together become real numbers."""
+        check_joinable(parts)
+        return replace(
+            parts[0],
+            columns={name: [ids for part in parts for ids in part.columns[name]] for name in parts[0].columns},
+            labels=torch.cat([part.labels for part in parts]),
+            cut=tuple(cut for part in parts for cut in part.cut or (False,) * len(part)),
+        )
+
     def with_features(self, features: Tensor, name: str = "features") -> EncodedExamples:
         """The same rows and labels with precomputed (rows, width) features in place of tokens."""
         return replace(self, features=features, features_name=name)
+
+
+def check_joinable(parts: Sequence[EncodedExamples]) -> None:
+    """ValueError for parts with computed features."""
+    if any(part.features is not None for part in parts):
+        raise ValueError("rows whose features are computed cannot be joined")
 
 
 def training_order(

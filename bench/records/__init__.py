@@ -40,6 +40,7 @@ from tunefront.bench.records.record import (
     Spread,
     Status,
     Storage,
+    Stream,
     Training,
     leaves,
 )
@@ -77,6 +78,7 @@ __all__ = [
     "Status",
     "Storage",
     "Stored",
+    "Stream",
     "Training",
     "Unreadable",
     "leaves",

@@ -18,8 +18,10 @@ from tunefront.bench.records.ordinary import Unreadable, printable_path
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import Store
 
-ENDINGS = {"records": ".json", "predictions": ".parquet", "plans": ".json"}
+ENDINGS = {"records": ".json", "predictions": ".parquet", "checkpoints": ".safetensors", "plans": ".json"}
 """Subfolder of a results folder -> the ending of its files, whose names are keys."""
+WRITTEN_BEFORE = ("predictions", "checkpoints")
+"""The subfolders whose files are written before the record."""
 _KEY = re.compile(r"[0-9a-f]{64}")
 Sizes = Mapping[tuple[str, str], int]
 """(subfolder, key) -> bytes of the file."""
@@ -36,13 +38,14 @@ class Deletion:
     def parts(self) -> tuple[str, ...]:
         """The subfolders with files of the record, in the order of deletion.
 
-        The record goes first. It alone says that a cell is done, so a crash between two files leaves predictions that
+        The record goes first. It alone says that a cell is done, so a crash between two files leaves others that
         belong to no record: nothing reads them, a new run of the cell replaces them, and `leftovers` finds them. In the
         other order it would leave a record that counts and whose predictions are gone.
         The lock of a cell stays: it is empty, and removing it while another process opens it would let two processes
         hold one cell.
         """
-        return ("records", "predictions", "plans") if self.plan else ("records", "predictions")
+        parts = ("records", "predictions", "checkpoints")
+        return (*parts, "plans") if self.plan else parts
 
     def size(self, sizes: Sizes) -> int:
         """Bytes of its files."""
@@ -92,9 +95,9 @@ def delete(store: Store, deletion: Deletion) -> bool:
 
 
 def leftovers(store: Store, sizes: Sizes) -> list[str]:
-    """Keys of predictions that belong to no record and are older than a day, in a local folder.
+    """Keys of predictions and checkpoints that belong to no record and are older than a day, in a local folder.
 
-    A cell writes its predictions before its record, so younger ones may belong to a cell that is just being written. A
+    A cell writes them before its record, so younger ones may belong to a cell that is just being written. A
     record counts in any state: one that was set aside, or that another version wrote.
     """
     if store.folder is None:
@@ -103,24 +106,23 @@ def leftovers(store: Store, sizes: Sizes) -> list[str]:
         recorded = {name.split(".")[0] for name in os.listdir(store.folder / "records")}
     except FileNotFoundError:
         return []
-    return [
-        key
+    files = [
+        (key, store.folder / part / f"{key}{ENDINGS[part]}")
         for part, key in sizes
-        if part == "predictions"
-        and _KEY.fullmatch(key)
-        and key not in recorded
-        and _is_old(store.folder / "predictions" / f"{key}.parquet")
+        if part in WRITTEN_BEFORE and _KEY.fullmatch(key) and key not in recorded
     ]
+    return list(dict.fromkeys(key for key, path in files if _is_old(path)))
 
 
 def delete_leftover(store: Store, key: str) -> bool:
-    """Deletes predictions that belong to no record; False if their cell has a record by now, or is running."""
+    """Deletes files that belong to no record; False if their cell has a record by now, or is running."""
     if store.folder is None:
         return False
     with _claim(store, key) as mine:
         if not mine or os.path.lexists(store.folder / "records" / f"{key}.json"):
             return False
-        _remove(store, f"predictions/{key}.parquet")
+        for part in WRITTEN_BEFORE:
+            _remove(store, f"{part}/{key}{ENDINGS[part]}")
     return True
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-SCHEMA_VERSION = 6
+SCHEMA_VERSION = 7
 """Raised whenever a field is added, removed or changes its type or meaning (a test compares the fields with the list
 for the version); records of other versions are left unchanged, and never compared with these."""
 
@@ -183,6 +183,58 @@ class Scores(Group):
         "multiple choice, the commonest position of the right answer among the cell's training rows); null without "
         "such rows",
     )
+    sha256: str | None = Field(
+        default=None,
+        description="sha256 over the scores of all scored rows and answers, as float32 in the rows' order: equal only "
+        "if every one of them is equal to the bit",
+    )
+
+
+class Stream(Group):
+    """A step of a stream of tasks, which arrive one after another; null for a cell outside a stream. The record's own
+    groups are about the newest task, its training, and the model after it."""
+
+    way: Literal["separate", "sequential", "multitask", "replay"] | None = Field(
+        default=None,
+        description="separate: every task has its own trained parameters, scored again here; sequential: training went "
+        "on from the parameters after the earlier tasks; replay: so did this, on some rows of these too; multitask: "
+        "the pretrained model was trained on all tasks so far together",
+    )
+    earlier: tuple[str, ...] | None = Field(default=None, description="the earlier tasks, in order")
+    earlier_templates: tuple[str | None, ...] | None = Field(
+        default=None, description="the earlier tasks' prompt templates, null if none is used"
+    )
+    replay_share: Share = Field(
+        default=None, description="share of each earlier task's drawn rows that are trained on again; null without"
+    )
+    replayed_rows: Count = Field(
+        default=None, description="rows of earlier tasks that were trained on in this step; null for separate"
+    )
+    earlier_scores: dict[str, dict[str, float | None]] | None = Field(
+        default=None, description="earlier task -> metric name -> value on its scored split, after this step"
+    )
+    earlier_headlines: dict[str, str] | None = Field(
+        default=None, description="earlier task -> name of its first metric"
+    )
+    earlier_n_test: dict[str, Amount] | None = Field(default=None, description="earlier task -> scored rows")
+    earlier_sha256: dict[str, str] | None = Field(
+        default=None, description="earlier task -> sha256 of the scores of its rows, as scores.sha256"
+    )
+    total_params: Count = Field(
+        default=None,
+        description="parameters that all tasks so far need together: frozen ones once, and the trained ones of every "
+        "task, or of the one model",
+    )
+    total_bytes: Bytes = Field(
+        default=None,
+        description="bytes of the files that all tasks so far need together: the checkpoints in the store and, if any "
+        "parameter of the backbone is frozen, the backbone's weights files once",
+    )
+
+    @property
+    def is_step(self) -> bool:
+        """Whether the record is of a step in a stream."""
+        return self.way is not None
 
 
 class Collapse(Group):
@@ -455,6 +507,7 @@ class Record(BaseModel):
     collapse: Collapse = Field(
         default=Collapse(), description="whether the answers are nearly all the same, or no better than a constant one"
     )
+    stream: Stream = Field(default=Stream(), description="a step of a stream of tasks")
     training: Training = Field(default=Training(), description="steps and loss of the training")
     parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
     storage: Storage = Field(default=Storage(), description="bytes to keep on disk")

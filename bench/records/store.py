@@ -20,7 +20,7 @@ from tunefront.bench.records.record import Record
 if TYPE_CHECKING:
     import pandas as pd
 
-FOLDERS = ("records", "predictions", "locks")
+FOLDERS = ("records", "predictions", "checkpoints", "locks")
 """The folders of a local results folder."""
 PARQUET = b"PAR1"
 """The first and last bytes of a complete Parquet file."""
@@ -40,7 +40,8 @@ def _warn_of_no_locks(folder: Path) -> None:
 class Store:
     """A results folder, or any fsspec URL (`s3://bucket/results`) that several machines can write to.
 
-    Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `locks/<key>.lock` (local folders only).
+    Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `checkpoints/<key>.safetensors` (only of
+    cells whose checkpoint others need), `locks/<key>.lock` (local folders only).
     """
 
     def __init__(self, location: str | Path):
@@ -107,6 +108,39 @@ class Store:
             raise UserError(f"{path} is not a complete Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
+    def write_checkpoint(self, key: str, content: bytes) -> None:
+        """Writes the safetensors file of a cell, before its record, whole or not at all. Errors: DiskFull."""
+        self._put(f"checkpoints/{key}.safetensors", content)
+
+    def checkpoint(self, key: str) -> bytes | None:
+        """The safetensors file of a cell; None if there is none. UserError if a URL cannot be read; OSError."""
+        try:
+            if self.folder is not None:
+                return (self.folder / "checkpoints" / f"{key}.safetensors").read_bytes()
+            path = f"{self.location}/checkpoints/{key}.safetensors"
+            with url_errors(path, "read"):
+                content: bytes = _filesystem(self.location).cat_file(path)
+                return content
+        except FileNotFoundError:
+            return None
+
+    def has_checkpoint(self, key: str) -> bool:
+        """Whether the safetensors file of a cell is there."""
+        if self.folder is not None:
+            return (self.folder / "checkpoints" / f"{key}.safetensors").is_file()
+        path = f"{self.location}/checkpoints/{key}.safetensors"
+        with url_errors(path, "read"):
+            return bool(_filesystem(self.location).exists(path))
+
+    def drop_checkpoint(self, key: str) -> None:
+        """Deletes the safetensors file of a cell, if there is one. Errors: UserError for a URL; OSError."""
+        if self.folder is not None:
+            (self.folder / "checkpoints" / f"{key}.safetensors").unlink(missing_ok=True)
+        elif self.has_checkpoint(key):
+            path = f"{self.location}/checkpoints/{key}.safetensors"
+            with url_errors(path, "deleted"):
+                _filesystem(self.location).rm_file(path)
+
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
         """True if this process now holds the cell, False if another does. The claim ends with its process."""
@@ -148,7 +182,7 @@ class Store:
 
     def _prepare_remote(self) -> None:
         files = _filesystem(self.location)
-        for name in ("records", "predictions"):
+        for name in ("records", "predictions", "checkpoints"):
             files.makedirs(f"{self.location}/{name}", exist_ok=True)
             probe = f"{self.location}/{name}/{_probe()}"
             files.pipe_file(probe, b"written")

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.models.session import Session
@@ -27,7 +28,7 @@ def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int,
     def run() -> tuple[Record, pd.DataFrame | None]:
         process = os.getpid()
         try:
-            return run_cell(work.cell, throttle(report), concurrent_cells, session, work.identity)
+            return run_cell(work.cell, throttle(report), concurrent_cells, session, work.identity, store)
         finally:
             if os.getpid() != process:  # a copy of the process that a method forked
                 os._exit(1)
@@ -42,12 +43,19 @@ def write_claimed(work: Work, store: Store, make: Callable[[], tuple[Record, pd.
         if not mine:
             return None
         existing = store.read(work.key)
-        if existing is not None and existing.status != "failed":
+        if is_complete(existing, work.cell, store):
             return existing
         record, predictions = make()
         record = record.model_copy(update={"attempts": work.attempts})
         store.write(record, predictions)
         return record
+
+
+def is_complete(record: Record | None, cell: Cell, store: Store) -> bool:
+    """Whether a cell need not run: it has a record that has not failed, and the checkpoint that it is to keep."""
+    if record is None or record.status == "failed":
+        return False
+    return record.status != "ok" or not cell.keep or store.has_checkpoint(record.key)
 
 
 def throttle(report: Report) -> Report:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +15,7 @@ from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
-from tunefront.bench.models.families.head import make_head
+from tunefront.bench.models.families.head import Head, make_head
 from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, LedKeys
 from tunefront.bench.models.families.logits import CheckpointKey, checkpoint_key, evaluating, has_values
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
@@ -34,7 +36,9 @@ class Encoder(Family):
     `mean` (over the states of all tokens except padding).
     """
 
-    head: nn.Module
+    head: Head
+    mixture: Mixture | None = None
+    """The tasks of the training rows, if these are of several."""
 
     def __init__(
         self,
@@ -45,15 +49,22 @@ class Encoder(Family):
         task: Task,
         head_activation: str | None,
     ):
-        if task.kind == "multiple choice":
-            raise Unsupported(f"{task.name} is multiple choice, which needs a language model; encoders classify")
-        config = model.config
+        _refuse_multiple_choice(task)
         self.model, self.tokenizer, self.sites, self.pooling = model, tokenizer, sites, pooling
-        self.width, self.outputs = int(config.hidden_size), task.outputs
-        self.regression = task.kind == "regression"
-        head = make_head(model, self.width, task.outputs, head_activation)
-        self.model.add_module("head", head)
-        self.head = head
+        self.width, self.outputs = int(model.config.hidden_size), task.outputs
+        self.regression, self._head_activation = task.kind == "regression", head_activation
+        self.head = make_head(model, self.width, task.outputs, head_activation)
+        self.model.add_module("head", self.head)
+
+    def with_task(self, task: Task) -> Self:
+        """The same model on another task, with a new head, which the model does not contain yet."""
+        _refuse_multiple_choice(task)
+        other = copy.copy(self)
+        other.outputs, other.regression = task.outputs, task.kind == "regression"
+        other.head = make_head(self.model, self.width, task.outputs, self._head_activation)
+        if self.dropout is not None:
+            other.head.dropout.p = self.dropout
+        return other
 
     def probe(self) -> None:
         """Verifies, once per checkpoint, that the pooled token attends to the others; UserError if it does not."""
@@ -77,11 +88,17 @@ class Encoder(Family):
         _CHECKED.add(key)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Mean cross-entropy of the classes, or mean squared error of the values; a scalar."""
-        outputs = self._outputs(batch)
+        """Mean cross-entropy of the classes, or mean squared error of the values; a scalar. With a `mixture`, every row
+        by the head of its own task."""
+        states = self._states(batch)
+        return self.mixture.loss(states, batch) if self.mixture else self.head_loss(states, batch.labels)
+
+    def head_loss(self, states: Tensor, labels: Tensor) -> Tensor:
+        """The mean loss of the head on pooled states (rows, width)."""
+        outputs = self.head(states).float()
         if self.regression:
-            return nn.functional.mse_loss(outputs.squeeze(-1), batch.labels.to(outputs.dtype))
-        return nn.functional.cross_entropy(outputs, batch.labels)
+            return nn.functional.mse_loss(outputs.squeeze(-1), labels.to(outputs.dtype))
+        return nn.functional.cross_entropy(outputs, labels.long())
 
     def _score(self, batch: Batch, prefix: Prefix | None) -> Tensor:
         """Logits (batch, choices), or predicted values (batch, 1); an encoder has no prefix."""
@@ -187,6 +204,30 @@ class Encoder(Family):
 
     def _outputs(self, batch: Batch) -> Tensor:
         return self.head(self._states(batch)).float()
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Training rows of several tasks: the encoders of the tasks, which share a model and have a head each, and for
+    every row the number of its encoder."""
+
+    encoders: tuple[Encoder, ...]
+    tasks: tuple[int, ...]
+
+    def loss(self, states: Tensor, batch: Batch) -> Tensor:
+        """The mean over all rows of the batch of the losses of their own tasks; states (batch, width), a scalar."""
+        tasks = [self.tasks[row] for row in batch.rows.tolist()]
+        sums = []
+        for task in dict.fromkeys(tasks):
+            places = [place for place, other in enumerate(tasks) if other == task]
+            loss = self.encoders[task].head_loss(states[places], batch.labels[places])
+            sums.append(loss * len(places))
+        return torch.stack(sums).sum() / len(tasks)
+
+
+def _refuse_multiple_choice(task: Task) -> None:
+    if task.kind == "multiple choice":
+        raise Unsupported(f"{task.name} is multiple choice, which needs a language model; encoders classify")
 
 
 def segments(task: Task, rows: Iterable[Row]) -> tuple[list[str], list[str] | None]:

@@ -179,9 +179,24 @@ class Family:
                 f"{'; '.join(mismatches)}. It was saved for another method or backbone ({header.made_for}); give the "
                 "file that was saved for these."
             )
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(stored[name])
+        _copy(stored, own)
+
+    def restore(self, stored: Mapping[str, Tensor]) -> None:
+        """Copies the tensors of a fitted model into the parameters and buffers of these names: all that the attached
+        method trains or added, and any heads. ValueError for other names, shapes or values."""
+        own = {**dict(self.model.named_parameters()), **checkpoints.persistent_buffers(self.model)}
+        shipped = checkpoints.shipped(self.model, self.published_buffers)
+        needed = {name for name in shipped if not name.startswith(_HEAD)}
+        mismatches = _mismatches({name: own[name] for name in own.keys() & (stored.keys() | needed)}, stored)
+        if mismatches:
+            raise ValueError(f"the checkpoint does not fit {type(self.model).__name__}: {'; '.join(mismatches)}")
+        _copy(stored, own)
+
+
+def _copy(values: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    with torch.no_grad():
+        for name, value in values.items():
+            into[name].copy_(value)
 
 
 _HEAD = "head."

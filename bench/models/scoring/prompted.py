@@ -114,19 +114,18 @@ class PromptedExamples(EncodedExamples):
         )
 
     @classmethod
-    def joined(cls, parts: Sequence[PromptedExamples]) -> PromptedExamples:
+    def joined(cls, parts: Sequence[EncodedExamples]) -> PromptedExamples:
         """Concatenates parts that one model encoded; their rows may not follow demonstrations."""
-        if any(part.by_prefix or part.features is not None for part in parts):
-            raise ValueError("rows that follow demonstrations, or whose features are computed, cannot be joined")
+        own = [cast(PromptedExamples, part) for part in parts]
+        if any(part.by_prefix for part in own):
+            raise ValueError("rows that follow demonstrations cannot be joined")
         return replace(
-            parts[0],
-            columns={"input_ids": [ids for part in parts for ids in part.columns["input_ids"]]},
-            labels=torch.cat([part.labels for part in parts]),
-            cut=tuple(cut for part in parts for cut in part.cut or (False,) * len(part)),
-            ids=tuple(name for part in parts for name in part.ids),
-            prompts=tuple(prompt for part in parts for prompt in part.prompts),
-            choices=tuple(choices for part in parts for choices in part.choices),
-            choice_lengths=tuple(lengths for part in parts for lengths in part.choice_lengths),
+            cast(PromptedExamples, super().joined(parts)),
+            ids=tuple(name for part in own for name in part.ids),
+            prompts=tuple(prompt for part in own for prompt in part.prompts),
+            choices=tuple(choices for part in own for choices in part.choices),
+            choice_lengths=tuple(lengths for part in own for lengths in part.choice_lengths),
+            boundary_tokens=tuple(count for part in own for count in part.boundary_tokens),
         )
 
     def right_answers(self) -> PromptedExamples:

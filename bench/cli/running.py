@@ -1,0 +1,199 @@
+"""What the commands that run cells share: expanding a suite, running it with the display on, and the end of the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from time import monotonic
+from typing import TYPE_CHECKING, Protocol
+
+import typer
+
+from tunefront.bench.cli.console import (
+    FAILED,
+    Console,
+    announce,
+    handle_errors,
+    print_plain,
+    print_resume_hint,
+    quiet_libraries,
+    warnings_on,
+)
+from tunefront.bench.cli.options import location
+from tunefront.bench.cli.report import report_folder, show_written, written_report
+from tunefront.bench.collector import without_collector
+from tunefront.bench.errors import ErrorCollector, UserError, in_short
+from tunefront.bench.execution import interruption
+from tunefront.bench.files import explain_os_error, is_memory, local_folder
+from tunefront.bench.suites.overrides import Overrides, Texts
+
+if TYPE_CHECKING:
+    from tunefront.bench.cells import Cell
+    from tunefront.bench.cli.titles import Titles
+    from tunefront.bench.execution.engines import Progress
+    from tunefront.bench.execution.grid import Outcome
+    from tunefront.bench.records.store import Store
+
+log = logging.getLogger("tunefront")
+
+
+class Runnable(Protocol):
+    """Cells, and how they are run."""
+
+    @property
+    def cells(self) -> Sequence[Cell]: ...
+
+    def run(self, store: Store, workers: int, progress: Progress, fork: bool) -> Outcome: ...
+
+
+class Study(Protocol):
+    """A protocol of more than a grid: what it changes in a call, and how it arranges the cells."""
+
+    def changed(self, overrides: Overrides) -> Overrides: ...
+
+    def arrange(self, cells: Sequence[Cell]) -> Runnable: ...
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a command that runs cells was asked for. `suite` is None for the default one of the tasks."""
+
+    suite: str | None
+    texts: Texts
+    out: str
+    workers: int | None
+    engine: str = "local"
+    plan_first: bool | None = None
+
+
+def run_cells(call: Call, debug: bool, read_study: Callable[[ErrorCollector], Study] | None = None) -> None:
+    """Runs the cells of a call that are not recorded, prints the summary and writes the report; ends the program as
+    the command says. `read_study` reads the options of a study, collecting errors; by default the cells are a grid."""
+    errors = Console(stderr=True)
+    with handle_errors(errors, debug):
+        quiet_libraries()
+        if call.engine != "local":
+            raise UserError(
+                f"there is no engine {call.engine!r}; use --engine local, and --workers N to run cells in parallel."
+            )
+        out = location("--out", call.out)
+        if is_memory(out):
+            text = f"warning: the records in {out} are lost when the command ends; the report is kept"
+            print_plain(errors, f"{text}; cells run one at a time, because only this process sees {out}", "yellow")
+        from tunefront.bench.data import cache
+
+        cache.folder()  # raises before anything runs if the folder is unusable
+
+        with warnings_on(errors):
+            outcome, titles, taken = _run(errors, call, out, read_study)
+            if outcome.interrupted:
+                from tunefront.bench.cli.ending import show_not_run
+
+                show_not_run(outcome.records, titles, errors)
+                print_resume_hint(errors)
+                raise typer.Exit(interruption.exit_code())
+            with without_collector():
+                complete = _end(outcome, titles, out, errors, taken)
+        if outcome.failed or not complete:
+            raise typer.Exit(FAILED)
+
+
+def _run(
+    errors: Console, call: Call, out: str, read_study: Callable[[ErrorCollector], Study] | None
+) -> tuple[Outcome, Titles, str]:
+    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
+
+    Returns the outcome, the titles of its cells, and how long they took, with the predicted time where there is one.
+    """
+    from tunefront.bench.cli.outlook import look_ahead, time_taken
+    from tunefront.bench.cli.progress import Display
+    from tunefront.bench.cli.titles import Titles
+    from tunefront.bench.papers.compared import compared
+    from tunefront.bench.records.store import Store
+    from tunefront.bench.suites.expand import OWN, expand
+
+    wrong = ErrorCollector()
+    overrides = Overrides.from_texts(call.texts, wrong)
+    study = read_study(wrong) if read_study else None
+    overrides = study.changed(overrides) if study else overrides
+    with Display(errors) as display:
+        with without_collector():
+            expansion = expand(call.suite, overrides, on_status=display.preparing, wrong=wrong)
+        store = Store(out)
+        store.prepare()
+        for line in expansion.announcements:
+            announce(errors, line)
+        for warning in expansion.warnings:
+            print_plain(errors, f"warning: {warning}", "yellow")
+        cells, lines = compared(expansion.cells, display.preparing)
+        for line in lines:
+            announce(errors, line)
+        from tunefront.bench.execution.engines import default_workers
+        from tunefront.bench.execution.grid import Grid
+
+        arranged = study.arrange(cells) if study else Grid(cells)
+        display.titles = Titles.of(arranged.cells)
+        n_workers = call.workers or default_workers(cells)
+        predicted, plan_first = None, call.plan_first
+        if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
+            line, predicted = look_ahead(cells, out, n_workers, display.preparing, required=bool(plan_first))
+            announce(errors, line)
+        display.preparing("looking for records")
+        began = monotonic()
+        outcome = arranged.run(store, n_workers, display, fork=True)
+    return outcome, display.titles, time_taken(monotonic() - began, predicted) if outcome.ran else ""
+
+
+def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str) -> bool:
+    """Writes the report, then prints the end of the run, in this order since printing may fail. False if records are
+    missing, or if a bug stopped the report or the summary."""
+    from tunefront.bench.cli.ending import show_counts, show_not_run, show_summary
+    from tunefront.bench.records.answers import AnswerFiles
+    from tunefront.bench.records.kept import find_missing
+
+    broken: list[str] = []
+    written: list[str] = []
+    console, places = Console(), {record.key: out for record in outcome.records}
+    with _as_warning(errors, "no report", broken):
+        written = _report(outcome, out, places)
+    with _as_warning(errors, "no summary", broken):
+        show_summary(outcome, AnswerFiles(places), console, errors)
+    missing = find_missing(out, outcome.records)
+    for line in missing.lines:
+        log.warning("%s", line)
+    show_not_run(outcome.records, titles, errors)
+    show_counts(outcome, taken, console)
+    show_written(written)
+    return not broken and not missing.records
+
+
+def _report(outcome: Outcome, out: str, places: dict[str, str]) -> list[str]:
+    """The paths of the report's files; it is drawn again unless nothing ran and its inputs are as they were."""
+    from tunefront.bench.cli.unchanged import digest_of, keep_inputs, kept_report
+    from tunefront.bench.records import load_plans
+
+    folder, digest = report_folder(out), digest_of(out, places)
+    kept = kept_report(Path(folder), digest) if digest is not None and not outcome.ran else None
+    if kept is not None:
+        return kept
+    written = written_report(outcome.records, folder, ["html", "pdf", "csv"], None, load_plans(out), places=places)
+    if digest is not None:
+        keep_inputs(Path(folder), digest, written)
+    return written
+
+
+@contextmanager
+def _as_warning(errors: Console, what: str, broken: list[str]) -> Iterator[None]:
+    """Turns an error after a successful run into a warning: `tunefront report` can repeat the step. An error that is
+    neither a UserError nor an OSError is a bug, appended to `broken`."""
+    try:
+        yield
+    except (UserError, OSError) as error:
+        text = explain_os_error(error) if isinstance(error, OSError) else str(error)
+        print_plain(errors, f"warning: {what} was written: {text}", "yellow")
+    except Exception as error:
+        broken.append(what)
+        print_plain(errors, f"warning: {what} was written; this is a bug in tunefront: {in_short(error)}", "yellow")

@@ -1,0 +1,67 @@
+"""`tunefront stream`: tasks that arrive one after another, and what methods remember of the earlier ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tunefront.bench.cli import options
+from tunefront.bench.cli.running import Call, run_cells
+from tunefront.bench.errors import ErrorCollector
+from tunefront.bench.suites.overrides import Overrides, Texts
+
+if TYPE_CHECKING:
+    from tunefront.bench.cells import Cell
+    from tunefront.bench.cli.running import Runnable
+    from tunefront.bench.suites.streams import StreamRequest
+
+
+@options.add_cell_options(
+    methods="A method with parameters of its own for each task, as spelled in records.",
+    tasks="A task of the stream, in order: docstrings/NAME, dir:FOLDER, hub:NAME or a FILE.",
+)
+def stream(
+    texts: Texts,
+    suite: options.StreamSuite = None,
+    orders: options.Orders = "0,1,2",
+    one_model: options.OneModel = None,
+    way: options.SharedWays = None,
+    replay: options.Replay = "0.1",
+    out: options.Out = "results",
+    workers: options.Workers = None,
+    debug: options.Debug = False,
+) -> None:
+    """Let tasks arrive one after another; report what is remembered of earlier ones.
+
+    Every method trains parameters of its own for each task of SUITE. The methods of --one-model also have one model for
+    all tasks: trained on one task after another (sequential), on all so far together (multitask), or on the newest and
+    some rows of earlier ones (replay). After each task, all earlier ones are scored again, in several orders. What is
+    recorded in OUT is not run again; exit codes are those of `tunefront run`.
+    """
+    from tunefront.bench.suites.streams import SUITE, StreamRequest
+
+    suite = SUITE if suite is None else suite
+
+    def read(wrong: ErrorCollector) -> _Study:
+        return _Study(StreamRequest.from_texts(suite, orders, one_model, way, replay, wrong))
+
+    run_cells(Call(suite, texts, out, workers), debug, read)
+
+
+@dataclass(frozen=True)
+class _Study:
+    """A stream as `run_cells` runs it."""
+
+    request: StreamRequest
+
+    def changed(self, overrides: Overrides) -> Overrides:
+        """The overrides with the methods that have one model for all tasks."""
+        return self.request.added_to(overrides)
+
+    def arrange(self, cells: Sequence[Cell]) -> Runnable:
+        """The steps of the streams."""
+        from tunefront.bench.execution.stream import Streams
+
+        request = self.request
+        return Streams.of(cells, request.orders, request.one_model, request.ways, request.replay_share)

@@ -1,0 +1,159 @@
+"""A step of a stream of tasks: the model after the newest task, and its scores on every earlier one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from safetensors.torch import load
+from torch import Tensor, nn
+
+from tunefront.bench.cells import Cell, Stage
+from tunefront.bench.data import metrics, sources
+from tunefront.bench.data.sampling import Rows, rows_of
+from tunefront.bench.data.task import Task
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.predictions import check_scores, digest_of, labels_of, predictions_of
+from tunefront.bench.execution.setup import Setup
+from tunefront.bench.meters.storage import checkpoint_content
+from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families import Backbone
+from tunefront.bench.models.families.several import HEADS, SeveralTasks, as_earlier
+from tunefront.bench.models.session import Session
+from tunefront.bench.records import Stream
+from tunefront.bench.records.store import Store
+from tunefront.bench.templates import find_template
+from tunefront.bench.training.harness import CellHarness
+from tunefront.bench.training.instruments import Subject
+from tunefront.methods.base import Method, Scorer, Unsupported
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """An earlier task: its cell alone, the model on it, and its rows, those to score encoded."""
+
+    cell: Cell
+    task: Task
+    backbone: Backbone
+    rows: Rows
+    test: EncodedExamples
+
+    @classmethod
+    def of(cls, cell: Cell, task: Task, backbone: Backbone) -> _Earlier:
+        rows = rows_of(cell, task)
+        return cls(cell, task, backbone, rows, backbone.encode(task, rows.test, cell.config.max_length))
+
+    def train(self, share: float) -> EncodedExamples:
+        """The first rows of its draw, this share of them and at least one."""
+        rows = self.rows.train[: math.ceil(share * len(self.rows.train))]
+        return self.backbone.encode(self.task, rows, self.cell.config.max_length)
+
+
+class StageSetup(Setup):
+    """A step of a stream, ready to fit: as `Setup`, with the same model on the earlier tasks.
+
+    Args: store, has the checkpoints of earlier steps.
+    Errors: Unsupported for a method that one model for several tasks cannot have, or whose checkpoint is not enough.
+    """
+
+    def __init__(
+        self,
+        cell: Cell,
+        store: Store,
+        session: Session | None = None,
+        harness: Callable[[Subject], CellHarness] | None = None,
+        identity: Identity | None = None,
+    ):
+        super().__init__(cell, session, harness, identity=identity)
+        self._stage, self._store = cast(Stage, cell.stage), store
+        if self._stage.way != "separate" and type(cell.method).fit is not Method.fit:
+            raise Unsupported(f"{cell.method.name} has a fit() of its own, which knows one task; a stream has several")
+        cells = cell.tasks[:-1]
+        tasks = [sources.load_task(other.task) for other in cells]
+        templates = [
+            None if other.template is None else find_template(task, other.template)
+            for other, task in zip(cells, tasks, strict=True)
+        ]
+        self._several = SeveralTasks(self.backbone, list(zip(tasks, templates, strict=True)))
+        self._earlier = [_Earlier.of(*parts) for parts in zip(cells, tasks, self._several.backbones[:-1], strict=True)]
+        if cell.before is not None:
+            tensors = load(self._checkpoint(cell.before))
+            self.backbone.restore(as_earlier(tensors, len(self._earlier) - 1))
+        again = [other.train(self._stage.replay_share or 1.0) for other in self._earlier] if self._stage.joins else []
+        self._n_again = sum(map(len, again))
+        self._trained_on = self._several.join([*again, self.train]) if again else self.train
+
+    @property
+    def heads(self) -> nn.Module | None:
+        """The heads of all tasks; None without any."""
+        return self._several.heads or None
+
+    @property
+    def trains(self) -> bool:
+        """Whether the step trains anything; separate tasks were trained alone."""
+        return self._stage.way != "separate"
+
+    def fit(self) -> Scorer:
+        """Trains on rows of the newest task or of several, or loads what was trained on the newest task alone."""
+        if not self.trains:
+            self.backbone.restore(load(self._checkpoint(self.cell.tasks[-1])))
+            return self.cell.method.scorer(self.backbone)
+        return self.cell.method.fit(self.backbone, self._trained_on, self.trainer)
+
+    def shipped(self) -> dict[str, Tensor]:
+        """What all tasks need in addition to the backbone, by name."""
+        return self._several.shipped()
+
+    def stream(self) -> Stream:
+        """Scores every earlier task with the model after `fit`, separate ones with their own checkpoints."""
+        scores: dict[str, dict[str, float | None]] = {}
+        digests: dict[str, str] = {}
+        for place, earlier in enumerate(self._earlier):
+            if not self.trains:
+                self.backbone.restore(as_earlier(load(self._checkpoint(earlier.cell)), place))
+            scored = self.trainer.score(self.cell.method.scorer(earlier.backbone), earlier.test).values
+            check_scores(earlier.task, scored)
+            labels = labels_of(earlier.task, earlier.rows.test, earlier.test)
+            scores[earlier.cell.task] = metrics.score(earlier.task, predictions_of(earlier.task, scored), labels)
+            digests[earlier.cell.task] = digest_of(scored)
+        total_params, total_bytes = self._totals()
+        return Stream(
+            way=self._stage.way,
+            earlier=tuple(other.cell.task for other in self._earlier),
+            earlier_templates=tuple(other.cell.template for other in self._earlier),
+            replay_share=self._stage.replay_share,
+            replayed_rows=self._n_again if self.trains else None,
+            earlier_scores=scores,
+            earlier_headlines={other.cell.task: other.task.headline for other in self._earlier},
+            earlier_n_test={other.cell.task: len(other.rows.test) for other in self._earlier},
+            earlier_sha256=digests,
+            total_params=total_params,
+            total_bytes=total_bytes,
+        )
+
+    def _totals(self) -> tuple[int, int | None]:
+        """Parameters and bytes that all tasks so far need together; no bytes if those of the backbone are not known."""
+        named = dict(self.backbone.model.named_parameters())
+        heads = set(map(id, self._several.heads.parameters()))
+        frozen = sum(value.numel() for value in named.values() if not value.requires_grad and id(value) not in heads)
+        if self.trains:
+            contents = [checkpoint_content(self.backbone.model, self.shipped())]
+        else:
+            contents = [self._checkpoint(other) for other in self.cell.tasks]
+        trained = sum(_params(load(content), named) for content in contents)
+        n_bytes = self.pretrained.file_bytes if frozen else 0
+        return frozen + trained, None if n_bytes is None else n_bytes + sum(map(len, contents))
+
+    def _checkpoint(self, cell: Cell) -> bytes:
+        """The content of a step's checkpoint; RuntimeError if the store has none."""
+        content = self._store.checkpoint(Identity.of(cell).key)
+        if content is None:
+            raise RuntimeError(f"the checkpoint of {cell.title} is missing; run the stream again")
+        return content
+
+
+def _params(tensors: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> int:
+    """The number of parameters in a checkpoint, without buffers."""
+    return sum(value.numel() for name, value in tensors.items() if name in named or name.startswith(f"{HEADS}."))
