@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import UserError
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
 from tunefront.reports.compare.aliases import unify_names
@@ -25,16 +26,15 @@ from tunefront.reports.sections.overview import overview_table
 from tunefront.reports.sections.papers import paper_tables
 from tunefront.reports.sections.provenance import not_run_table
 from tunefront.reports.sections.studies.collect import mention, studies
+from tunefront.reports.sections.studies.study import Material, Study
 from tunefront.reports.tables import Table, anchor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tunefront.bench.records import Record
-    from tunefront.bench.records.answers import AnswerFiles
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.panels import Panel
-    from tunefront.reports.sections.studies.study import Study
 
 
 LEADING = 4
@@ -138,7 +138,7 @@ def compose(
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
     pages = _pages(panel_list, names, backbones, reference, plans, folders)
-    found = studies(scored, names, backbones)
+    found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({})))
     others = [record for record in scored if not is_ordinary(record)]
     background = _background(selection, others, names, backbones, folders, mended) if scored else []
     lead = [*_lead(pages), *mention(found)]

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tunefront.bench.records import Record
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports import units
 from tunefront.reports.tables import Table
+
+
+@dataclass(frozen=True)
+class Material:
+    """What studies are made of: the ok records, ordinary and others; the short names of their tasks and backbones; and
+    what reads their predictions."""
+
+    records: tuple[Record, ...]
+    names: Mapping[str, str]
+    backbones: Mapping[str, str]
+    answers: AnswerFiles
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ def apart(monkeypatch):
     separate = {"made": lambda record: True if (record.template or "").startswith("two") else None}
     monkeypatch.setattr(protocols, "SEPARATE", separate)
 
-    def find(records, names, backbones):
-        own = [record for record in records if protocols.protocol_of(record) == "made"]
+    def find(material):
+        own = [record for record in material.records if protocols.protocol_of(record) == "made"]
         return [study("made", NASTY)] if own else []
 
     monkeypatch.setattr(collect, "PROTOCOLS", (find,))
