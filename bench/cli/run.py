@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
@@ -33,6 +33,10 @@ from tunefront.bench.suites.overrides import Overrides, Texts
 if TYPE_CHECKING:
     from tunefront.bench.cli.titles import Titles
     from tunefront.bench.execution.grid import Outcome
+    from tunefront.bench.suites.expand import Expansion
+
+    Requested = Callable[[Callable[[str], None]], Expansion]
+    """The expansion of a call, given what a line is passed to before each slow step."""
 
 log = logging.getLogger("tunefront")
 
@@ -56,6 +60,21 @@ def run(
     ok or skipped with a reason; 1 if a cell failed, the disk is full or records are missing; 2 for a mistake in the
     call; 130 after Ctrl-C; 143 after SIGTERM.
     """
+
+    def requested(on_status: Callable[[str], None]) -> Expansion:
+        from tunefront.bench.suites.expand import expand
+
+        wrong = ErrorCollector()
+        return expand(suite, Overrides.from_texts(texts, wrong), on_status=on_status, wrong=wrong)
+
+    run_cells(requested, out, workers, engine, plan_first, debug)
+
+
+def run_cells(
+    requested: Requested, out: str, workers: int | None, engine: str, plan_first: bool | None, debug: bool
+) -> None:
+    """Runs the cells that a call requests, prints their summary and writes the report; the exit codes are those of
+    `run`."""
     errors = Console(stderr=True)
     with handle_errors(errors, debug):
         quiet_libraries()
@@ -72,7 +91,7 @@ def run(
         cache.folder()  # raises before anything runs if the folder is unusable
 
         with warnings_on(errors):
-            outcome, titles, taken = _run(errors, suite, texts, workers, out, plan_first)
+            outcome, titles, taken = _run(errors, requested, workers, out, plan_first)
             if outcome.interrupted:
                 from tunefront.bench.cli.ending import show_not_run
 
@@ -87,13 +106,12 @@ def run(
 
 def _run(
     errors: Console,
-    suite: str | None,
-    texts: Texts,
+    requested: Requested,
     workers: int | None,
     out: str,
     plan_first: bool | None,
 ) -> tuple[Outcome, Titles, str]:
-    """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
+    """Expands and runs the cells with the progress display on, which also shows the steps before the first cell.
 
     Returns the outcome, the titles of its cells, and how long they took, with the predicted time where there is one.
     """
@@ -102,13 +120,11 @@ def _run(
     from tunefront.bench.cli.titles import Titles
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
-    from tunefront.bench.suites.expand import OWN, expand
+    from tunefront.bench.suites.expand import OWN
 
-    wrong = ErrorCollector()
-    overrides = Overrides.from_texts(texts, wrong)
     with Display(errors) as display:
         with without_collector():
-            expansion = expand(suite, overrides, on_status=display.preparing, wrong=wrong)
+            expansion = requested(display.preparing)
         store = Store(out)
         store.prepare()
         for line in expansion.announcements:

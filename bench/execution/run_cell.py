@@ -17,6 +17,7 @@ from tunefront.bench.execution.collapse import collapse_of
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.predictions import check_scores, constant_answer, frame_of, labels_of, predictions_of
 from tunefront.bench.execution.setup import Setup, measuring
+from tunefront.bench.execution.spans import check_removable, scores_without_spans
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
@@ -40,6 +41,7 @@ from tunefront.bench.records import (
     Record,
     Scores,
     Seconds,
+    Span,
     Status,
     Storage,
     Training,
@@ -83,10 +85,22 @@ class Results:
 
     scores: Scores = field(default_factory=Scores)
     collapse: Collapse = field(default_factory=Collapse)
+    spans: tuple[Span, ...] | None = None
 
 
 NO_RESULTS = Results()
 """The results of a cell that scored nothing."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted cell: its costs, its scorer, and the scores of the test rows and of the selection rows (None if there
+    are none)."""
+
+    costs: Costs
+    scorer: Scorer
+    scored: RowValues
+    selection: RowValues | None
 
 
 def run_cell(
@@ -159,6 +173,7 @@ def record_of(
         prompt=costs.prompt,
         scores=results.scores,
         collapse=results.collapse,
+        spans=results.spans,
         training=costs.training,
         parameters=costs.parameters,
         storage=costs.storage,
@@ -193,7 +208,8 @@ def why_unsupported(reason: Unsupported) -> str:
 def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
     """Fits and scores a cell; returns costs, results and predictions."""
     task = setup.task
-    measured, scored, selection = costs(setup)
+    fitted = fit(setup)
+    scored, selection = fitted.scored, fitted.selection
     for values in [scored.values, *([selection.values] if selection else [])]:
         check_scores(task, values)
     predicted = predictions_of(task, scored.values)
@@ -211,13 +227,14 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
         ),
         baseline=None if constant is None else metrics.score(task, [constant] * len(labels), labels),
     )
-    results = Results(scores, collapse_of(task, predicted, labels, constant))
-    return measured, results, frame_of(setup.rows.test, labels, predicted, scored.values)
+    spans = scores_without_spans(setup, fitted.scorer, labels)
+    results = Results(scores, collapse_of(task, predicted, labels, constant), spans)
+    return fitted.costs, results, frame_of(setup.rows.test, labels, predicted, scored.values)
 
 
-def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
-    """Fits and scores a cell; returns the costs, the scores of the test rows, and those of the selection rows (None if
-    there are none)."""
+def fit(setup: Setup) -> Fitted:
+    """Fits and scores a cell."""
+    check_removable(setup)
     cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
     with trainer.peak() as train_memory:
         scorer: Scorer = cell.method.fit(backbone, setup.train, trainer)
@@ -259,7 +276,7 @@ def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
         ),
         memory=memory,
     )
-    return measured, scored, selection
+    return Fitted(measured, scorer, scored, selection)
 
 
 def _data(setup: Setup) -> Data:

@@ -12,7 +12,7 @@ from tunefront.reports.compare import checks, filters, measures, panels, recipe_
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
-from tunefront.reports.compare.protocols import is_ordinary
+from tunefront.reports.compare.protocols import is_ordinary, ordinary
 from tunefront.reports.compare.superseded import without_mended
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.panel_ledgers import ledgers
@@ -130,7 +130,7 @@ def compose(
     records, mended = without_mended(records)
     folders = _shown_folders(records, places)
     scored = [record for record in records if record.status == "ok"]
-    ok = [record for record in scored if is_ordinary(record)]
+    ok = ordinary(scored)
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok, places)
     selection = recipe_choice.choose(ok)

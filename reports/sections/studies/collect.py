@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from tunefront.reports.names import join_names
+from tunefront.reports.sections.studies.ablations import ablation_studies
 from tunefront.reports.sections.studies.study import Material, Study
 
-PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = ()
+PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (ablation_studies,)
 """The functions that find the studies of one protocol."""
 
 
