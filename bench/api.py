@@ -1,4 +1,4 @@
-"""The Python API of the `run`, `plan` and `check` commands."""
+"""The Python API of the `run`, `ablate`, `plan` and `check` commands."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tunefront.bench.records import Record
 from tunefront.bench.records.kept import find_missing
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
-from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.expand import Expansion, expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.base import Method
 from tunefront.methods.registry import is_given_by_path
@@ -76,8 +76,6 @@ def run(
             print(record.label, record.score, record.parameters.trainable)
     """
     quiet_libraries()  # before they are imported
-    from tunefront.bench.execution.grid import run_grid
-
     overrides = Overrides(
         methods=methods,
         backbones=backbones,
@@ -100,7 +98,47 @@ def run(
         settings=settings,
         device=device,
     )
-    expansion = expand(suite, overrides)
+    return _records_of(expand(suite, overrides), out, workers)
+
+
+def ablate(
+    what: str,
+    *,
+    spans: str | None = None,
+    values: Sequence[float] | None = None,
+    out: str | Path = "results",
+    workers: int = 1,
+    **selection: Any,  # Any: the keywords of `run`
+) -> list[Record]:
+    """Varies one thing about methods, as `tunefront ablate` does; returns the records of all cells, in order.
+
+    Args: what, `spans` (what the method inserted is left out of each span of blocks after training), `init` (standard
+    deviation of the initial weights), `losses` (T-Few's three, on and off), `size`, `layers` (top blocks trained) or
+    `shots` (learning curves); spans, for `spans`, such as "0-2,5", by default every span; values, for `init`, `size`
+    and `layers`, those to try; out and workers as in `run`; selection, the lists, data and settings of `run`: methods
+    are those that are varied.
+    Errors: as `run`; TypeError for a keyword that `run` does not have.
+
+        from tunefront import ablate
+
+        for record in ablate("spans", methods=["houlsby:bottleneck=64"], tasks=["docstrings/kind"], spans="0-2,3-5"):
+            for span in record.spans or ():
+                print(record.score, span.first, span.last, span.scores)
+    """
+    quiet_libraries()
+    from tunefront.bench.suites.ablations import Ablation
+
+    for name in {"data", "text"} & selection.keys():
+        selection[name] = _listed(selection[name])
+    ablation = Ablation.of(what, values, spans)
+    overrides = ablation.with_spans(Overrides(**selection))
+    return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, workers)
+
+
+def _records_of(expansion: Expansion, out: str | Path, workers: int) -> list[Record]:
+    """Runs the cells that have no record yet; returns the records of all of them, in order."""
+    from tunefront.bench.execution.grid import run_grid
+
     for line in expansion.announcements:
         log.info("%s", line)
     for warning in expansion.warnings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -69,6 +70,13 @@ class RunConfig:
     balanced_draws: bool = field(
         default=False, metadata={"help": "whether a draw of training rows takes the labels in turn"}
     )
+    removed_spans: str | None = field(
+        default=None,
+        metadata={
+            "help": "spans of blocks, such as 0-2,5: the rows are scored again, after training, without the modules "
+            "that the method inserted into each span; `all` for every span, none for no further scores"
+        },
+    )
 
     def __post_init__(self) -> None:
         for name in ("threads", "max_length", "eval_batch_size", "eval_rows", "selection_rows", "context_length"):
@@ -76,6 +84,45 @@ class RunConfig:
                 at_least(1, 1024 if name == "threads" else 10**9, **{name: getattr(self, name)})
         if self.normalization not in NORMALIZATIONS:
             raise ValueError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {self.normalization!r}")
+        if self.removed_spans is not None:
+            read_spans(self.removed_spans)
+
+
+EVERY_SPAN = "all"
+"""The text for every span, as typed."""
+
+
+def read_spans(text: str) -> tuple[tuple[int, int], ...] | None:
+    """The (first, last) block of each span in a text like `0-2,5`, both counted from 0; None for `all`.
+
+    Errors: ValueError for anything else.
+
+    >>> read_spans("0-2, 5"), read_spans("all")
+    (((0, 2), (5, 5)), None)
+    """
+    if text.strip() == EVERY_SPAN:
+        return None
+    spans = []
+    for part in text.split(","):
+        ends = re.fullmatch(r"(\d{1,4})(?:-(\d{1,4}))?", part.strip(), re.ASCII)
+        if ends is None:
+            raise ValueError(f"removed_spans must be `all`, or spans of blocks such as 0-2,5; got {part.strip()!r}")
+        first, last = int(ends[1]), int(ends[2] or ends[1])
+        if last < first:
+            raise ValueError(f"a span of removed_spans starts at its lower block, {last}-{first}; got {part.strip()}")
+        if (first, last) in spans:
+            raise ValueError(f"removed_spans has the span {part.strip()} twice; once is enough")
+        spans.append((first, last))
+    return tuple(spans)
+
+
+def every_span(blocks: int) -> tuple[tuple[int, int], ...]:
+    """The (first, last) of every span of so many blocks, shorter spans first.
+
+    >>> every_span(2)
+    ((0, 0), (1, 1), (0, 1))
+    """
+    return tuple((first, first + more) for more in range(blocks) for first in range(blocks - more))
 
 
 Kind = type[Recipe] | type[RunConfig]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -168,6 +169,32 @@ def plugged(host: nn.Module) -> list[tuple[Where | Literal["tap"], nn.Module]]:
     return [(wheres[hook.func], getattr(host, hook.args[0])) for hook in ours]
 
 
+class Nothing(nn.Module):
+    """The stand-in of a parallel plug that is left out: adds zero, whatever its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(())
+
+
+@contextmanager
+def without_plugs(within: Iterable[nn.Module]) -> Iterator[int]:
+    """Leaves out the plugs of all leaves in these modules; gives their number.
+
+    In the block, a plug `before` or `after` its host passes its input on, and a `parallel` one adds nothing; hosts and
+    everything else stay as they are. Afterwards each plug is in its place again, also after an error.
+    """
+    hosts = {id(host): host for module in within for host in module.modules()}.values()
+    plugs = [(host, hook.args[0], _STAND_INS[hook.func]) for host in hosts for hook in _plug_hooks(host)]
+    kept = [(host, name, getattr(host, name)) for host, name, _ in plugs]
+    try:
+        for host, name, stand_in in plugs:
+            setattr(host, name, stand_in())
+        yield len(plugs)
+    finally:
+        for host, name, module in kept:
+            setattr(host, name, module)
+
+
 def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
     """The modules whose whole path matches the regex `site`.
 
@@ -259,6 +286,15 @@ def _parallel(name: str, host: nn.Module, args: tuple[Tensor, ...], output: Tens
 
 def _tap(name: str, host: nn.Module, args: tuple[Tensor, ...]) -> None:
     getattr(host, name).input = args[0]
+
+
+_STAND_INS: dict[object, Callable[[], nn.Module]] = {_before: nn.Identity, _after: nn.Identity, _parallel: Nothing}
+"""What takes the place of a plug that is left out."""
+
+
+def _plug_hooks(host: nn.Module) -> list[partial[Any]]:  # Any: hooks of several types
+    """The hooks of a leaf that call plugs; a tap, which only holds an input, is none."""
+    return [hook for hook in hooks_of(host) if isinstance(hook, partial) and hook.func in _STAND_INS]
 
 
 _HOOKS: dict[str, Callable[[nn.Module, str], object]] = {

@@ -34,7 +34,7 @@ def write(
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
 ) -> list[Path]:
-    """Writes `report.<format>` (and `summary.csv`, `differences.csv`, `ledgers.csv`, `plots/`) into a folder.
+    """Writes `report.<format>` (and `summary.csv`, `differences.csv`, `ledgers.csv`, `studies.csv`, `plots/`).
 
     Returns the paths of the files, the report first.
 

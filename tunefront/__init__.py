@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tunefront.bench.api import ablate as ablate
     from tunefront.bench.api import check as check
     from tunefront.bench.api import plan as plan
     from tunefront.bench.api import run as run
@@ -35,6 +36,7 @@ __all__ = [
     "Records",
     "Sites",
     "Unsupported",
+    "ablate",
     "check",
     "diff",
     "load_records",
@@ -51,6 +53,7 @@ _FROM = {
     "Records": ("tunefront.bench.records", "Records"),
     "Sites": ("tunefront.methods.sites", "Sites"),
     "Unsupported": ("tunefront.methods.base", "Unsupported"),
+    "ablate": ("tunefront.bench.api", "ablate"),
     "check": ("tunefront.bench.api", "check"),
     "diff": ("tunefront.reports", "diff"),
     "load_records": ("tunefront.bench.records", "load_records"),

@@ -9,6 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from tunefront.bench.cli.ablate import ablate
 from tunefront.bench.cli.check import check
 from tunefront.bench.cli.console import FAILED, Console, print_plain
 from tunefront.bench.cli.diff import diff
@@ -74,6 +75,7 @@ app.command()(check)
 app.command()(report)
 app.command()(diff)
 app.command()(plan)
+app.command()(ablate)
 app.command()(init)
 app.command(name="list")(list_)
 app.command()(stale)

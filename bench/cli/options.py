@@ -91,6 +91,30 @@ class Listed(StrEnum):
     settings = "settings"
 
 
+class Ablation(StrEnum):
+    """What `tunefront ablate` varies."""
+
+    spans = "spans"
+    init = "init"
+    losses = "losses"
+    size = "size"
+    layers = "layers"
+    shots = "shots"
+
+
+Ablated = Annotated[Ablation, typer.Argument(help="What is varied.", metavar="WHAT")]
+Spans = Annotated[
+    str | None,
+    typer.Option(help="For `spans`: the spans of blocks, counted from 0, such as 0-2,5; default: every span."),
+]
+Values = Annotated[
+    str | None,
+    typer.Option(
+        help="For `init`, `size` and `layers`: the values to try, such as 1e-4,1e-2; default: the paper's.",
+        metavar="V,V",
+    ),
+]
+
 Suite = Annotated[
     str | None,
     typer.Argument(

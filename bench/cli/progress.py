@@ -36,6 +36,7 @@ PHASES = {
     "gradients": ("gradients", 0.0, 0.0),
     "train": ("training", 0.0, 0.8),
     "evaluate": ("evaluating", 0.8, 0.2),
+    "spans": ("without spans", 1.0, 0.0),
 }
 """Phase -> its word, the share of a cell that is done when the phase begins, the phase's own share."""
 SECONDS_BETWEEN = 0.2

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tunefront.bench.cli import options
-from tunefront.bench.cli.running import Call, run_cells
-from tunefront.bench.suites.overrides import Texts
+from tunefront.bench.cli.running import Asked, How, run_cells
+from tunefront.bench.errors import ErrorCollector
+from tunefront.bench.suites.overrides import Overrides, Texts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @options.add_cell_options()
@@ -26,4 +32,11 @@ def run(
     ok or skipped with a reason; 1 if a cell failed, the disk is full or records are missing; 2 for a mistake in the
     call; 130 after Ctrl-C; 143 after SIGTERM.
     """
-    run_cells(Call(suite, texts, out, workers, engine, plan_first), debug)
+
+    def asked(on_status: Callable[[str], None]) -> Asked:
+        from tunefront.bench.suites.expand import expand
+
+        wrong = ErrorCollector()
+        return Asked(expand(suite, Overrides.from_texts(texts, wrong), on_status=on_status, wrong=wrong))
+
+    run_cells(asked, How(out, workers, engine, plan_first), debug)

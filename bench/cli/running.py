@@ -25,10 +25,9 @@ from tunefront.bench.cli.console import (
 from tunefront.bench.cli.options import location
 from tunefront.bench.cli.report import report_folder, show_written, written_report
 from tunefront.bench.collector import without_collector
-from tunefront.bench.errors import ErrorCollector, UserError, in_short
+from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error, is_memory, local_folder
-from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
     from tunefront.bench.execution.engines import Progress
     from tunefront.bench.execution.grid import Outcome
     from tunefront.bench.records.store import Store
+    from tunefront.bench.suites.expand import Expansion
 
 log = logging.getLogger("tunefront")
 
@@ -49,37 +49,35 @@ class Runnable(Protocol):
     def run(self, store: Store, workers: int, progress: Progress, fork: bool) -> Outcome: ...
 
 
-class Study(Protocol):
-    """A protocol of more than a grid: what it changes in a call, and how it arranges the cells."""
+@dataclass(frozen=True)
+class Asked:
+    """What a call asks for: the expansion of a suite, and how its cells are arranged, None for a grid."""
 
-    def changed(self, overrides: Overrides) -> Overrides: ...
-
-    def arrange(self, cells: Sequence[Cell]) -> Runnable: ...
+    expansion: Expansion
+    arrange: Callable[[Sequence[Cell]], Runnable] | None = None
 
 
 @dataclass(frozen=True)
-class Call:
-    """What a command that runs cells was asked for. `suite` is None for the default one of the tasks."""
+class How:
+    """Where and how a call runs its cells."""
 
-    suite: str | None
-    texts: Texts
     out: str
     workers: int | None
     engine: str = "local"
     plan_first: bool | None = None
 
 
-def run_cells(call: Call, debug: bool, read_study: Callable[[ErrorCollector], Study] | None = None) -> None:
-    """Runs the cells of a call that are not recorded, prints the summary and writes the report; ends the program as
-    the command says. `read_study` reads the options of a study, collecting errors; by default the cells are a grid."""
+def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: bool) -> None:
+    """Runs the cells that a call asks for and that are not recorded, prints their summary and writes the report; the
+    exit codes are those of `run`. `asked` gets what a line is passed to before each slow step."""
     errors = Console(stderr=True)
     with handle_errors(errors, debug):
         quiet_libraries()
-        if call.engine != "local":
+        if how.engine != "local":
             raise UserError(
-                f"there is no engine {call.engine!r}; use --engine local, and --workers N to run cells in parallel."
+                f"there is no engine {how.engine!r}; use --engine local, and --workers N to run cells in parallel."
             )
-        out = location("--out", call.out)
+        out = location("--out", how.out)
         if is_memory(out):
             text = f"warning: the records in {out} are lost when the command ends; the report is kept"
             print_plain(errors, f"{text}; cells run one at a time, because only this process sees {out}", "yellow")
@@ -88,7 +86,7 @@ def run_cells(call: Call, debug: bool, read_study: Callable[[ErrorCollector], St
         cache.folder()  # raises before anything runs if the folder is unusable
 
         with warnings_on(errors):
-            outcome, titles, taken = _run(errors, call, out, read_study)
+            outcome, titles, taken = _run(errors, asked, how, out)
             if outcome.interrupted:
                 from tunefront.bench.cli.ending import show_not_run
 
@@ -102,7 +100,7 @@ def run_cells(call: Call, debug: bool, read_study: Callable[[ErrorCollector], St
 
 
 def _run(
-    errors: Console, call: Call, out: str, read_study: Callable[[ErrorCollector], Study] | None
+    errors: Console, asked: Callable[[Callable[[str], None]], Asked], how: How, out: str
 ) -> tuple[Outcome, Titles, str]:
     """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
 
@@ -113,15 +111,12 @@ def _run(
     from tunefront.bench.cli.titles import Titles
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
-    from tunefront.bench.suites.expand import OWN, expand
+    from tunefront.bench.suites.expand import OWN
 
-    wrong = ErrorCollector()
-    overrides = Overrides.from_texts(call.texts, wrong)
-    study = read_study(wrong) if read_study else None
-    overrides = study.changed(overrides) if study else overrides
     with Display(errors) as display:
         with without_collector():
-            expansion = expand(call.suite, overrides, on_status=display.preparing, wrong=wrong)
+            request = asked(display.preparing)
+        expansion = request.expansion
         store = Store(out)
         store.prepare()
         for line in expansion.announcements:
@@ -134,10 +129,10 @@ def _run(
         from tunefront.bench.execution.engines import default_workers
         from tunefront.bench.execution.grid import Grid
 
-        arranged = study.arrange(cells) if study else Grid(cells)
+        arranged = request.arrange(cells) if request.arrange else Grid(cells)
         display.titles = Titles.of(arranged.cells)
-        n_workers = call.workers or default_workers(cells)
-        predicted, plan_first = None, call.plan_first
+        n_workers = how.workers or default_workers(cells)
+        predicted, plan_first = None, how.plan_first
         if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
             line, predicted = look_ahead(cells, out, n_workers, display.preparing, required=bool(plan_first))
             announce(errors, line)

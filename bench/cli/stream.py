@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
-from tunefront.bench.cli.running import Call, run_cells
+from tunefront.bench.cli.running import Asked, How, run_cells
 from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.suites.overrides import Overrides, Texts
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from tunefront.bench.cells import Cell
     from tunefront.bench.cli.running import Runnable
     from tunefront.bench.suites.streams import StreamRequest
@@ -43,25 +44,19 @@ def stream(
 
     suite = SUITE if suite is None else suite
 
-    def read(wrong: ErrorCollector) -> _Study:
-        return _Study(StreamRequest.from_texts(suite, orders, one_model, way, replay, wrong))
+    def asked(on_status: Callable[[str], None]) -> Asked:
+        from tunefront.bench.suites.expand import expand
 
-    run_cells(Call(suite, texts, out, workers), debug, read)
+        wrong = ErrorCollector()
+        request = StreamRequest.from_texts(suite, orders, one_model, way, replay, wrong)
+        overrides = request.added_to(Overrides.from_texts(texts, wrong))
+        return Asked(expand(suite, overrides, on_status=on_status, wrong=wrong), partial(_arranged, request))
+
+    run_cells(asked, How(out, workers), debug)
 
 
-@dataclass(frozen=True)
-class _Study:
-    """A stream as `run_cells` runs it."""
+def _arranged(request: StreamRequest, cells: Sequence[Cell]) -> Runnable:
+    """The steps of the streams."""
+    from tunefront.bench.execution.stream import Streams
 
-    request: StreamRequest
-
-    def changed(self, overrides: Overrides) -> Overrides:
-        """The overrides with the methods that have one model for all tasks."""
-        return self.request.added_to(overrides)
-
-    def arrange(self, cells: Sequence[Cell]) -> Runnable:
-        """The steps of the streams."""
-        from tunefront.bench.execution.stream import Streams
-
-        request = self.request
-        return Streams.of(cells, request.orders, request.one_model, request.ways, request.replay_share)
+    return Streams.of(cells, request.orders, request.one_model, request.ways, request.replay_share)

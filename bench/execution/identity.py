@@ -36,7 +36,7 @@ DECIDING = (
     "bench/data/metric_classes.py",
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),
     *("bench/execution/run_cell.py", "bench/execution/setup.py", "bench/execution/stages.py"),
-    *("bench/execution/predictions.py", "bench/execution/collapse.py"),
+    *("bench/execution/predictions.py", "bench/execution/collapse.py", "bench/execution/spans.py"),
 )
 """Folders and files of the harness that affect numbers."""
 

@@ -25,6 +25,7 @@ from tunefront.bench.execution.predictions import (
     predictions_of,
 )
 from tunefront.bench.execution.setup import Setup, measuring
+from tunefront.bench.execution.spans import check_removable, scores_without_spans
 from tunefront.bench.execution.stages import StageSetup
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS
@@ -49,6 +50,7 @@ from tunefront.bench.records import (
     Record,
     Scores,
     Seconds,
+    Span,
     Status,
     Storage,
     Stream,
@@ -95,11 +97,23 @@ class Results:
 
     scores: Scores = field(default_factory=Scores)
     collapse: Collapse = field(default_factory=Collapse)
+    spans: tuple[Span, ...] | None = None
     stream: Stream = field(default_factory=Stream)
 
 
 NO_RESULTS = Results()
 """The results of a cell that scored nothing."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A fitted cell: its costs, its scorer, and the scores of the test rows and of the selection rows (None if there
+    are none)."""
+
+    costs: Costs
+    scorer: Scorer
+    scored: RowValues
+    selection: RowValues | None
 
 
 def run_cell(
@@ -190,6 +204,7 @@ def record_of(
         prompt=costs.prompt,
         scores=results.scores,
         collapse=results.collapse,
+        spans=results.spans,
         stream=results.stream,
         training=costs.training,
         parameters=costs.parameters,
@@ -225,7 +240,8 @@ def why_unsupported(reason: Unsupported) -> str:
 def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
     """Fits and scores a cell; returns costs, results and predictions."""
     task = setup.task
-    measured, scored, selection = costs(setup)
+    fitted = fit(setup)
+    scored, selection = fitted.scored, fitted.selection
     for values in [scored.values, *([selection.values] if selection else [])]:
         check_scores(task, values)
     predicted = predictions_of(task, scored.values)
@@ -244,7 +260,8 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
         baseline=None if constant is None else metrics.score(task, [constant] * len(labels), labels),
         sha256=digest_of(scored.values),
     )
-    results = Results(scores, collapse_of(task, predicted, labels, constant))
+    spans = scores_without_spans(setup, fitted.scorer, labels)
+    results, measured = Results(scores, collapse_of(task, predicted, labels, constant), spans), fitted.costs
     if isinstance(setup, StageSetup):
         results = replace(results, stream=setup.stream())
         measured = measured if setup.trains else _without_training(measured)
@@ -263,9 +280,9 @@ def _without_training(measured: Costs) -> Costs:
     )
 
 
-def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
-    """Fits and scores a cell; returns the costs, the scores of the test rows, and those of the selection rows (None if
-    there are none)."""
+def fit(setup: Setup) -> Fitted:
+    """Fits and scores a cell."""
+    check_removable(setup)
     cell, trainer, backbone = setup.cell, setup.trainer, setup.backbone
     with trainer.peak() as train_memory:
         scorer: Scorer = setup.fit()
@@ -307,7 +324,7 @@ def costs(setup: Setup) -> tuple[Costs, RowValues, RowValues | None]:
         ),
         memory=memory,
     )
-    return measured, scored, selection
+    return Fitted(measured, scorer, scored, selection)
 
 
 def _data(setup: Setup) -> Data:

@@ -59,7 +59,7 @@ def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None,
         )
         if lengths is not None:
             _check_room(setup, lengths)
-        costs, _, _ = run_cell.costs(setup)
+        costs = run_cell.fit(setup).costs
         if lengths is not None:
             _check_demonstrations(setup, lengths)
     except Unsupported as reason:

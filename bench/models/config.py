@@ -205,6 +205,15 @@ def family_of(name: str) -> str:
     return sites_of(config_at(name), name).family
 
 
+def block_count(name: str) -> int:
+    """The number of blocks; of an encoder-decoder those of both stacks."""
+    config = config_at(name)
+    if family_of(name) != "seq2seq":
+        return int(config.num_hidden_layers)
+    decoder = ("decoder_layers", "num_decoder_layers")  # BART's name and T5's
+    return int(config.num_hidden_layers) + next(int(getattr(config, key)) for key in decoder if hasattr(config, key))
+
+
 def sites_fingerprint(name: str) -> str:
     """sha256 of the sites that methods use; a user may change those of an architecture."""
     sites = asdict(sites_of(config_at(name), name))

@@ -44,7 +44,7 @@ RECIPE_FIELDS = (
 )
 SETTINGS_FIELDS = (
     *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "selection_rows", "normalization"),
-    *("context_length", "published_draws", "balanced_draws"),
+    *("context_length", "published_draws", "balanced_draws", "removed_spans"),
 )
 """The fields of a recipe and of the run settings, repeated here: adding or removing one changes records, and so needs
 another schema version (a test compares them)."""
@@ -295,6 +295,15 @@ def _always(answer: str | None, right: float | None) -> str:
     return f"“{short}”" + ("" if right is None else f", right for {_percent(right)}")
 
 
+class Span(Group):
+    """The scores without what the method inserted into a span of blocks, trained with it and not trained again."""
+
+    first: int = Field(ge=0, description="first block of the span, counted from 0, encoder before decoder")
+    last: int = Field(ge=0, description="last block of the span")
+    plugs: int = Field(ge=0, description="inserted modules that were left out")
+    scores: dict[str, float | None] = Field(description="metric name -> value on the scored split")
+
+
 class Training(Group):
     """Steps and loss of the training."""
 
@@ -506,6 +515,11 @@ class Record(BaseModel):
     scores: Scores = Field(default=Scores(), description="values of the task's metrics")
     collapse: Collapse = Field(
         default=Collapse(), description="whether the answers are nearly all the same, or no better than a constant one"
+    )
+    spans: tuple[Span, ...] | None = Field(
+        default=None,
+        description="for each of settings.removed_spans its blocks, the number of modules left out, and the scores "
+        "without them, not trained again; null if none are removed",
     )
     stream: Stream = Field(default=Stream(), description="a step of a stream of tasks")
     training: Training = Field(default=Training(), description="steps and loss of the training")

@@ -24,6 +24,7 @@ from tunefront.bench.suites.validate import (
     check_lengths,
     check_prompts,
     check_rows,
+    check_spans,
     check_template_users,
     templates_for,
 )
@@ -55,6 +56,7 @@ def expand(
     on_status: Callable[[str], None] = lambda _: None,
     listing: bool = False,
     wrong: ErrorCollector | None = None,
+    vary: Callable[[list[Grid], ErrorCollector], list[Grid]] | None = None,
 ) -> Expansion:
     """The cells of a suite, by default that of `suite_for`, under these overrides, without duplicates, grouped by
     backbone, then task; within a group one part after another, each in the order of
@@ -62,6 +64,7 @@ def expand(
 
     `on_status` gets a line before each slow step. `listing` is for callers that will not run the cells: nothing is
     built, downloaded or written, and checks that need rows are left out. `wrong` holds earlier errors in the call.
+    `vary` changes the parts once the call has selected them, as an ablation does.
     Errors: UserErrors with all mistakes.
     """
     overrides, wrong = overrides or Overrides(), wrong or ErrorCollector()
@@ -88,6 +91,8 @@ def expand(
         named = dict.fromkeys(name for grid in parts for name in grid.part.tasks)
         parts = for_kinds(parts, look_up((), named, ErrorCollector(), on_status, listing))  # errors are reported below
     parts, left_out = without_unfetched(parts, overrides)
+    if vary is not None:
+        parts = vary(parts, wrong)
     left_out = [*([] if instead is None else [instead[1]]), *left_out]
     if len(wrong.messages) == before:  # else an earlier error explains the missing names
         wrong.messages += [text for grid in parts for text in _missing(grid)]
@@ -108,6 +113,8 @@ def expand(
     on_status("trying templates on a few rows")
     check_template_users([(grid.part.templates, grid.part.backbones) for grid in parts], wrong)
     _check_files(parts, wrong)
+    for grid in parts:
+        check_spans(grid.part.backbones, grid.config.removed_spans, wrong)
     tried = [(grid, *_try_templates(grid, loaded, wrong, listing)) for grid in parts]
     wrong.raise_if_any()
     on_status("counting the tokens of rows")

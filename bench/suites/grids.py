@@ -262,7 +262,7 @@ def _parts_like(name: str, parts: Sequence[Part], named: Sequence[set[str]], lis
     A part that names neither backbones nor a kind runs any backbone.
     """
     matters = len(parts) > 1 or any(part.backbone_kind for part in parts)
-    kind = _kind_of(name, listing) if matters else None
+    kind = kind_of(name, listing) if matters else None
     any_backbone = {index for index, part in enumerate(parts) if not (part.backbones or part.backbone_kind)}
     of_kind = {index for index, part in enumerate(parts) if kind is not None and part.backbone_kind == kind}
     if of_kind:
@@ -275,10 +275,10 @@ def _parts_like(name: str, parts: Sequence[Part], named: Sequence[set[str]], lis
 
 
 def _kinds_of(part: Part) -> set[str | None]:
-    return {_kind_of(name, listing=True) for name in part.backbones}
+    return {kind_of(name, listing=True) for name in part.backbones}
 
 
-def _kind_of(name: str, listing: bool) -> str | None:
+def kind_of(name: str, listing: bool = False) -> str | None:
     """The kind of a backbone, one of `KINDS`; None if it is not known, because the backbone is not there (reported
     later) or, with `listing`, would have to be downloaded."""
     from tunefront.bench.models.config import family_of

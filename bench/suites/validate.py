@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.data.sampling import training_rows
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models import checkpoints
+from tunefront.bench.settings import read_spans
 from tunefront.bench.templates import Template, find_template
 from tunefront.bench.templates.choose import ALL, sample_rows, template_names
 from tunefront.methods.base import Method
@@ -131,6 +132,22 @@ def check_rows(
                     f"{label(neediest)} needs {neediest.fewest_rows} training rows, but {drawn} of {task.name} are "
                     f"{state} (its train split has {n_train}); use a method that needs fewer rows, or more --shots."
                 )
+
+
+def check_spans(backbones: Iterable[str], spans: str | None, wrong: ErrorCollector) -> None:
+    """Checks that the spans of blocks to remove are within each backbone."""
+    from tunefront.bench.models.config import block_count
+
+    named = () if spans is None else read_spans(spans) or ()
+    for backbone in dict.fromkeys(backbones) if named else ():
+        with contextlib.suppress(UserError):  # reported when it was looked up
+            blocks = block_count(backbone)
+            for first, last in named:
+                if last >= blocks:
+                    wrong.messages.append(
+                        f"removed_spans names the blocks {first}-{last}, but {backbone} has blocks 0 to {blocks - 1}; "
+                        f"give spans within these, such as {max(0, blocks - 2)}-{blocks - 1}, or `all`."
+                    )
 
 
 def check_lengths(

@@ -177,6 +177,11 @@ class MeasuringHarness:
         self.memory.schedule_batch("query" if self.prompts.prefixes else "evaluation", scorer, replays)
         return scored
 
+    def score_again(self, scorer: Scorer, examples: EncodedExamples, part: int, parts: int) -> Tensor:
+        """(rows, choices) scores of every row, for the `part`-th of `parts` times; no cost of the cell changes."""
+        clock, shapes = Clock(self.device, self.subject.now), BatchLog(examples)
+        return self._outputs("spans", scorer, examples, clock, shapes, (part, parts))
+
     def step_seconds(self, scored: RowValues) -> dict[str, Spread]:
         """Seconds of each phase of a training step and of a batch of `scored`; phases that never ran are omitted."""
         return self.cost.step_seconds(scored.batch_seconds)
@@ -210,29 +215,42 @@ class MeasuringHarness:
         """Calls `call` on all rows, batch by batch in evaluation mode, the longest rows first; returns one output
         row per row, and the largest batches."""
         clock, shapes = Clock(self.device, self.subject.now), BatchLog(examples)
-        outputs: dict[int, Tensor] = {}
-        order = examples.scoring_order(self.subject.eval_batch_size)
-        self.model.eval()
         with self.flop_ledger.count_calls() as calls:
-            for done, rows in enumerate(order, 1):
-                with clock.running(), torch.inference_mode(), self.subject.autocast():
-                    batch = examples.batch(rows, self.device)
-                    values = row_values(call(batch), len(rows), phase).float().cpu()
-                shapes.add(batch)
-                outputs.update(zip(rows, values, strict=True))
-                self._report(phase, done, len(order))
+            values = self._outputs(phase, call, examples, clock, shapes)
         flops = self.counting.rows(call, shapes)
         entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
-        values = _stacked([outputs[row] for row in range(len(examples))])
         row_outputs = RowValues(
             values, clock.seconds, flops, clock.cpu_seconds, batch_seconds=tuple(clock.laps), entry=entry
         )
         return row_outputs, self.tools.largest(shapes)
 
+    def _outputs(
+        self,
+        phase: str,
+        call: Callable[[Batch], Tensor],
+        examples: EncodedExamples,
+        clock: Clock,
+        shapes: BatchLog,
+        part: tuple[int, int] = (0, 1),
+    ) -> Tensor:
+        """One output row per row, with -inf where a row has fewer values than others; `part` is (which time, of how
+        many) the rows are gone through."""
+        outputs: dict[int, Tensor] = {}
+        order = examples.scoring_order(self.subject.eval_batch_size)
+        self.model.eval()
+        for done, rows in enumerate(order, 1 + part[0] * len(order)):
+            with clock.running(), torch.inference_mode(), self.subject.autocast():
+                batch = examples.batch(rows, self.device)
+                values = row_values(call(batch), len(rows), phase).float().cpu()
+            shapes.add(batch)
+            outputs.update(zip(rows, values, strict=True))
+            self._report(phase, done, part[1] * len(order))
+        return _stacked([outputs[row] for row in range(len(examples))])
+
 
 def row_values(values: object, rows: int, phase: str) -> Tensor:
     """The output (rows, n) of a scorer or of a computation of features; TypeError or ValueError for other outputs."""
-    source = "the scorer from fit()" if phase == "evaluate" else "the computation of features"
+    source = "the computation of features" if phase == "features" else "the scorer from fit()"
     if not isinstance(values, Tensor):
         raise TypeError(f"{source} returned {type(values).__name__}, not a tensor with one row per example")
     if values.ndim != 2 or len(values) != rows or not values.shape[1]:

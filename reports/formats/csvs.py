@@ -1,5 +1,5 @@
 """Exact numbers as CSV: a row per record; a row per method, backbone, task and number of shots; a row per method; the
-ledgers.
+ledgers; the studies.
 
 Records may contain any text, so a text that a spreadsheet would take for a formula is escaped.
 """
@@ -20,11 +20,14 @@ from tunefront.reports.compare.panels import baseline_score
 from tunefront.reports.compare.statistics import deviation, finite_values, mean, median, spread_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.evidence import Evidence
     from tunefront.reports.compare.panels import Panel
     from tunefront.reports.compare.uncertainty.contrasts import Interval
     from tunefront.reports.sections.document import Report
+    from tunefront.reports.tables import Table
 
 COUNTS = (
     "parameters.trainable",
@@ -87,25 +90,39 @@ def methods(report: Report) -> str:
 
 def ledgers(report: Report) -> str:
     """All numbers of the ledgers: a row per cell of their tables, as shown and in full."""
-    rows = [
-        {
+    rows = []
+    for page in report.pages:
+        where = {
             "backbone": page.panel.backbone,
             "shots": page.panel.shots,
             "metric": page.panel.metric or None,
-            "ledger": ledger.tag,
+        }
+        for ledger in page.ledgers:
+            rows += _cells({**where, "ledger": ledger.tag}, ledger.tables)
+    return _to_csv(pd.DataFrame(rows, dtype=object))
+
+
+def studies(report: Report) -> str:
+    """All numbers of the studies: a row per cell of their tables, as shown and in full."""
+    rows = [row for study in report.studies for row in _cells({"study": study.tag, "title": study.title}, study.tables)]
+    return _to_csv(pd.DataFrame(rows, dtype=object))
+
+
+def _cells(where: Mapping[str, object], tables: Sequence[Table]) -> list[dict[str, object]]:
+    """A row per cell of tables, with `where` they are in front."""
+    return [
+        {
+            **where,
             "table": table.caption,
             "row": ", ".join(cell.text for cell in row[: table.leading]),
             "column": ", ".join(filter(None, (column.head, column.under))),
             "shown": f"{cell.text} {cell.minor}".strip().replace("\u00a0", " "),
             "in_full": cell.title,
         }
-        for page in report.pages
-        for ledger in page.ledgers
-        for table in ledger.tables
+        for table in tables
         for row in table.rows
         for column, cell in list(zip(table.columns, row, strict=True))[table.leading :]
     ]
-    return _to_csv(pd.DataFrame(rows, dtype=object))
 
 
 FORMULA_START = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")

@@ -28,8 +28,8 @@ SCRIPT = (
 """Opens the list of records that a number links to. Without scripts, the browser or the reader opens it."""
 
 
-def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
-    """The page. `drawn` are the pictures of each panel, in order."""
+def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence[Sequence[Picture]] = ()) -> str:
+    """The page. `drawn` are the pictures of each panel, `studied` those of each study, in order."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["breakable"] = _breakable
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
@@ -37,6 +37,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
     return template.render(
         report=report,
         pictures=[[_drawn(picture, f"p{i}-{j}") for j, picture in enumerate(page)] for i, page in enumerate(drawn)],
+        studied=[[_drawn(picture, f"s{i}-{j}") for j, picture in enumerate(study)] for i, study in enumerate(studied)],
         css=Markup(files(__package__).joinpath("report.css").read_text("utf-8")),  # part of this package
         script=Markup(SCRIPT),
         papers_heading=HEADING,

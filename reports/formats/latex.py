@@ -38,13 +38,15 @@ SPECIAL = {
 
 
 def render(report: Report) -> str:
-    """The score, few-shot, cost and ledger tables of every panel."""
+    """The score, few-shot, cost and ledger tables of every panel, and the tables of the studies."""
     parts = ["% Written by Tunefront. Needs \\usepackage{booktabs} (and \\usepackage[T1]{fontenc})."]
     for page in report.pages:
         spreads = page.few_shot.tables if page.few_shot is not None else ()
         sure = (page.certainty,) if page.certainty is not None else ()
         for shown in (page.scores, *sure, *spreads, *page.costs, *page.ledger_tables):
             parts += [_table(part, page.title) for part in split_wide(shown, 10)]
+    for study in report.studies:
+        parts += [_table(part, study.title) for shown in study.tables for part in split_wide(shown, 10)]
     return "\n\n".join(parts) + "\n"
 
 

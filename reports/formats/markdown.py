@@ -17,8 +17,9 @@ if TYPE_CHECKING:
     from tunefront.reports.tables import Cell, Table
 
 
-def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
-    """The text, with links to the plots in `plots/`."""
+def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence[Sequence[Picture]] = ()) -> str:
+    """The text, with links to the plots in `plots/`. `drawn` are the pictures of each panel, `studied` those of each
+    study, in order."""
     parts = [f"# {escape(report.title)}", escape(report.subtitle), *map(escape, report.lead)]
     parts += ["\n".join(f"- **Note:** {escape(text)}" for text in report.warnings)] if report.warnings else []
     parts += [table(report.overview)] if report.overview is not None else []
@@ -39,16 +40,17 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         parts += [escape(page.undrawn)] if page.undrawn else []
         for ledger in page.ledgers:
             own = [picture for picture in pictures if picture.ledger == ledger.tag]
-            parts += [f"### {escape(ledger.title)}", *map(escape, ledger.text)]
-            parts += [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in own]
-            parts += [f"{escape(p.title)}: {escape(p.note)}" for p in own if p.note]
+            parts += [f"### {escape(ledger.title)}", *map(escape, ledger.text), *_plots(own)]
             parts += [table(shown, "####") for shown in ledger.tables]
+    for study, pictures in zip(report.studies, studied, strict=True):
+        parts += [f"## {escape(study.title)}", *map(escape, study.intro), *_plots(pictures), *map(table, study.tables)]
     if report.absent is not None:
         parts += ["## Cells that did not run", table(report.absent)]
     if report.papers:
         parts += [f"## {HEADING}", *map(table, report.papers)]
     if report.pages:
         parts += ["## How to read this", "\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading)]
+    if report.background:
         parts += ["## Details of the runs", *map(table, report.background)]
     return "\n\n".join(parts) + "\n"
 
@@ -92,6 +94,12 @@ def _not_a_list(match: re.Match[str]) -> str:
     """Escapes the start of a line that would become a list or an underline."""
     mark = match[2]
     return f"{match[1]}{mark}\\" if mark[0].isdigit() else f"{match[1]}\\{mark}"
+
+
+def _plots(pictures: Sequence[Picture]) -> list[str]:
+    """Links to plots, then their titles and notes."""
+    links = [f"![{escape(p.alt)}](plots/{p.name}.png)" for p in pictures]
+    return links + [f"{escape(p.title)}: {escape(p.note)}" for p in pictures if p.note]
 
 
 def _is_cost_plot(picture: Picture) -> bool:

@@ -27,9 +27,9 @@ MOST_ROWS = 500
 """The most rows of one table of records."""
 
 
-def render(report: Report, drawn: Sequence[Sequence[Picture]]) -> bytes:
-    """The PDF. `drawn` are the pictures of each panel, in order."""
-    return typeset(content(report, drawn))
+def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence[Sequence[Picture]] = ()) -> bytes:
+    """The PDF. `drawn` are the pictures of each panel, `studied` those of each study, in order."""
+    return typeset(content(report, drawn, studied))
 
 
 def typeset(text: str) -> bytes:
@@ -39,7 +39,7 @@ def typeset(text: str) -> bytes:
     return pdf
 
 
-def content(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
+def content(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence[Sequence[Picture]] = ()) -> str:
     """All texts, tables and plots of the PDF as JSON."""
     data = {
         "title": report.title,
@@ -49,6 +49,10 @@ def content(report: Report, drawn: Sequence[Sequence[Picture]]) -> str:
         "overview": [_table(part) for part in split_wide(report.overview)] if report.overview is not None else [],
         "reading": report.reading,
         "pages": [_page(page, pictures) for page, pictures in zip(report.pages, drawn, strict=True)],
+        "studies": [
+            _section(study.title, study.intro, pictures, study.tables)
+            for study, pictures in zip(report.studies, studied, strict=True)
+        ],
         "background": [_table(part) for table in report.background for part in split_wide(table)],
         "absent": [_table(report.absent)] if report.absent is not None else [],
         "papers_heading": HEADING,
@@ -73,14 +77,20 @@ def _page(page: Page, pictures: Sequence[Picture]) -> dict[str, Any]:  # Any: JS
         "costs": [_table(part) for table in page.costs for part in split_wide(table, 9)],
         "plots": [_plot(picture) for picture in pictures if not picture.ledger],
         "ledgers": [
-            {
-                "title": ledger.title,
-                "text": ledger.text,
-                "plots": [_plot(picture) for picture in pictures if picture.ledger == ledger.tag],
-                "tables": [_table(part) for table in ledger.tables for part in split_wide(table, 9)],
-            }
+            _section(ledger.title, ledger.text, [p for p in pictures if p.ledger == ledger.tag], ledger.tables)
             for ledger in page.ledgers
         ],
+    }
+
+
+def _section(
+    title: str, text: Sequence[str], pictures: Sequence[Picture], tables: Sequence[Table]
+) -> dict[str, Any]:  # Any: JSON
+    return {
+        "title": title,
+        "text": text,
+        "plots": [_plot(picture) for picture in pictures],
+        "tables": [_table(part) for table in tables for part in split_wide(table, 9)],
     }
 
 

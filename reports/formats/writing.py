@@ -53,7 +53,7 @@ def write_report(
     report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
     drawn_before = (folder / "report.csv").exists()
     written = [put(folder / name, content) for name, content in _contents(report, formats)]
-    for name in ("differences.csv", "ledgers.csv"):
+    for name in ("differences.csv", "ledgers.csv", "studies.csv"):
         if "csv" in formats and drawn_before and folder / name not in written:
             (folder / name).unlink(missing_ok=True)  # of an earlier report; elsewhere it may be a file of the user
     return sorted(written, key=lambda path: path.parent != folder)
@@ -63,16 +63,18 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
     """File names with their contents, one at a time, so that finished files are written even if a later one fails."""
     if set(formats) - {"csv", "tex"}:
         from tunefront.reports.formats import html, markdown, pdf
+        from tunefront.reports.plots import study_plots
         from tunefront.reports.plots.panel_plots import pictures, save
 
         drawn = [pictures(page) for page in report.pages]
+        studied = [study_plots.pictures(study) for study in report.studies]
         with ThreadPoolExecutor(1) as aside:
-            typeset = aside.submit(pdf.typeset, pdf.content(report, drawn)) if "pdf" in formats else None
+            typeset = aside.submit(pdf.typeset, pdf.content(report, drawn, studied)) if "pdf" in formats else None
             if "html" in formats:
-                yield "report.html", html.render(report, drawn)
+                yield "report.html", html.render(report, drawn, studied)
             if "md" in formats:
-                yield "report.md", markdown.render(report, drawn)
-            for picture in (picture for page in drawn for picture in page):
+                yield "report.md", markdown.render(report, drawn, studied)
+            for picture in (picture for section in [*drawn, *studied] for picture in section):
                 for kind in PLOT_KINDS:
                     content = picture.svg if kind == "svg" else save(picture.figure, kind)
                     yield f"plots/{picture.name}.{kind}", content
@@ -89,6 +91,8 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
             yield "differences.csv", csvs.methods(report)
         if any(page.ledgers for page in report.pages):
             yield "ledgers.csv", csvs.ledgers(report)
+        if any(study.tables for study in report.studies):
+            yield "studies.csv", csvs.studies(report)
 
 
 def put(path: Path, content: bytes | str) -> Path:

@@ -43,6 +43,10 @@ class Scale:
         """The middle of the strip for 0; None if there is no strip."""
         return None if self.edge is None else (self.low * self.edge) ** 0.5
 
+    def at(self, value: float) -> float:
+        """The position of a value on its own: 0 is in the middle of its strip."""
+        return value if value > 0 or self.zero is None else self.zero
+
     def places(self, values: Sequence[float]) -> list[float]:
         """Positions of values on the axis: values at 0 are placed side by side in the strip.
 

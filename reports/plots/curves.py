@@ -1,4 +1,4 @@
-"""Curves on logarithmic axes, each with its name at its end."""
+"""Curves, each with its name at its end: of costs on logarithmic axes, or of scores with their intervals."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from tunefront.reports.plots.axes import Scale, scale, short, thin_ticks
+from tunefront.reports.plots.axes import Scale, label_ticks, scale, short
 from tunefront.reports.plots.bars import max_width
 from tunefront.reports.plots.style import INK, PAPER, RULE, SOFT, plot_settings
 from tunefront.reports.plots.ticks import tick_label
+from tunefront.reports.units import MINUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,22 +26,35 @@ LONGEST = 30
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: points from left to right with heights above 0. With a `marker`, the points are marked."""
+    """One curve: points from left to right, of costs with heights above 0. With a `marker`, the points are marked;
+    `bars` are intervals: position, lower and upper end."""
 
     label: str
     colour: str
     points: tuple[tuple[float, float], ...]
     dashed: bool = False
     marker: str = ""
+    bars: tuple[tuple[float, float, float], ...] = ()
 
 
 @dataclass(frozen=True)
 class Titles:
-    """The titles of the axes. `unit` follows the numbers of the vertical axis."""
+    """The titles of the axes. `unit` follows the numbers of the vertical axis, or with `scores` those of the horizontal
+    one. Scores have a linear axis that need not start at 0, since differences between them matter."""
 
     across: str
     up: str
     unit: str = ""
+    scores: bool = False
+
+    def up_label(self, tick: float) -> str:
+        """The text of a tick of the vertical axis."""
+        return f"{tick:g}".replace("-", MINUS) if self.scores else tick_label(tick, self.unit)
+
+    @property
+    def across_unit(self) -> str:
+        """The unit of the horizontal axis."""
+        return self.unit if self.scores else ""
 
 
 def draw(
@@ -54,12 +69,14 @@ def draw(
     height = max(size[1], (gap * len(curves) + 6 * font) / 72)
     figure = Figure((size[0], height), dpi=72)
     canvas = FigureCanvasAgg(figure)
-    heights = scale([y for curve in curves for _, y in curve.points])
+    ends = [end for curve in curves for _, low, high in curve.bars for end in (low, high)]
+    tops = [y for curve in curves for _, y in curve.points]
+    heights = _score_scale([*tops, *ends]) if titles.scores else scale(tops)
     places = scale([x for curve in curves for x, _ in curve.points])
     names = [short(curve.label, LONGEST) for curve in curves]
     with plot_settings():
         axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
-        ticks = [tick_label(tick, titles.unit) for tick in heights.ticks]
+        ticks = [titles.up_label(tick) for tick in heights.ticks]
         left = max_width(axes, canvas, ticks, font) + 3.0 * font
         right = max_width(axes, canvas, names, font) + 1.8 * font
         box = (left, 4.1 * font, 72 * size[0] - left - right, 72 * height - 5.0 * font)
@@ -67,8 +84,11 @@ def draw(
         _scales(axes, places, heights, titles, font, left)
         for curve in curves:
             style = (0, (4, 2.2)) if curve.dashed else "-"
+            for x, low, high in curve.bars:
+                axes.vlines(places.at(x), low, high, color=curve.colour, linewidth=1.0, alpha=0.6, zorder=2)
             axes.plot(
-                *zip(*curve.points, strict=True),
+                [places.at(x) for x, _ in curve.points],
+                [y for _, y in curve.points],
                 color=curve.colour,
                 linewidth=1.4,
                 linestyle=style,
@@ -78,7 +98,7 @@ def draw(
             )
         for x, y, colour in marks:
             axes.plot([x], [y], "o", color=colour, markerfacecolor=PAPER, markersize=4.2, markeredgewidth=1.1, zorder=4)
-        _names(axes, curves, names, gap, font)
+        _names(axes, curves, names, places, gap, font)
     return figure
 
 
@@ -116,27 +136,36 @@ def _scales(axes: Axes, places: Scale, heights: Scale, titles: Titles, font: flo
         if span.log:
             set_scale("log")
         set_limits(span.low, span.high)
-    across = thin_ticks(axes, places.ticks, lambda tick: tick_label(tick, ""), font)
-    axes.set_xticks(list(across), [tick_label(tick, "") for tick in across])
-    axes.set_yticks(list(heights.ticks), [tick_label(tick, titles.unit) for tick in heights.ticks])
-    axes.set_xticks([], minor=True)
+    label_ticks(axes, places, titles.across_unit, font)
+    axes.set_yticks(list(heights.ticks), [titles.up_label(tick) for tick in heights.ticks])
     axes.set_yticks([], minor=True)
     axes.set_xlabel(titles.across + (" (log scale)" if places.log else ""), color=INK, fontsize=font, labelpad=4)
     axes.set_ylabel(titles.up + (" (log scale)" if heights.log else ""), color=INK, fontsize=font)
     axes.yaxis.set_label_coords(-(left - 1.1 * font) / axes.get_window_extent().width, 0.5)
 
 
-def _names(axes: Axes, curves: Sequence[Curve], names: Sequence[str], gap: float, font: float) -> None:
+def _score_scale(values: Sequence[float]) -> Scale:
+    """A linear axis around these scores: at least a point high, so that a smaller difference looks small."""
+    low, high = min(values), max(values)
+    if high - low < 1:
+        low, high = (low + high - 1) / 2, (low + high + 1) / 2
+    low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
+    ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
+    return Scale(False, low, high, tuple(float(tick) for tick in ticks if low <= tick <= high))
+
+
+def _names(axes: Axes, curves: Sequence[Curve], names: Sequence[str], places: Scale, gap: float, font: float) -> None:
     """Writes the names to the right of the curves' ends, moved apart if necessary, with lines to the ends."""
     frame = axes.get_window_extent()
-    ends = [axes.transData.transform(curve.points[-1]) for curve in curves]
+    last = [(places.at(curve.points[-1][0]), curve.points[-1][1]) for curve in curves]
+    ends = [axes.transData.transform(point) for point in last]
     heights = spread_apart([float(end[1]) for end in ends], gap, frame.y0, frame.y1)
-    for curve, name, end, height in zip(curves, names, ends, heights, strict=True):
+    for point, name, end, height in zip(last, names, ends, heights, strict=True):
         place = (frame.x1 + 1.1 * font - end[0], height - end[1])
         line = {"arrowstyle": "-", "color": SOFT, "linewidth": 0.5, "shrinkA": 1.5, "shrinkB": 1.5}
         axes.annotate(
             name,
-            curve.points[-1],
+            point,
             xytext=place,
             textcoords="offset points",
             va="center",

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import UserError
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.compare.protocols import is_ordinary, ordinary
 from tunefront.reports.compare.superseded import without_mended
 from tunefront.reports.costs.breakdown import Ledger
 from tunefront.reports.costs.panel_ledgers import ledgers
@@ -23,13 +25,14 @@ from tunefront.reports.sections.how_to_read import explain_report
 from tunefront.reports.sections.overview import overview_table
 from tunefront.reports.sections.papers import paper_tables
 from tunefront.reports.sections.provenance import not_run_table
+from tunefront.reports.sections.studies.collect import mention, studies
+from tunefront.reports.sections.studies.study import Material, Study
 from tunefront.reports.tables import Table, anchor
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tunefront.bench.records import Record
-    from tunefront.bench.records.answers import AnswerFiles
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.panels import Panel
 
@@ -82,7 +85,8 @@ class Page:
 @dataclass(frozen=True)
 class Report:
     """The content of a report. `records` are those left by the filter, `overview` shows all panels at a glance,
-    `papers` are the differences from reproduced papers, `folders` the results folders by key if there are several."""
+    `studies` are the ablations and other protocols, `papers` the differences from reproduced papers, `folders` the
+    results folders by key if there are several."""
 
     title: str
     subtitle: str
@@ -91,6 +95,7 @@ class Report:
     overview: Table | None
     reading: tuple[tuple[str, str], ...]
     pages: tuple[Page, ...]
+    studies: tuple[Study, ...]
     background: tuple[Table, ...]
     absent: Table | None
     papers: tuple[Table, ...]
@@ -124,7 +129,8 @@ def compose(
     records = sorted(filters.select(unify_names(make_printable(records)), where), key=lambda record: record.key)
     records, mended = without_mended(records)
     folders = _shown_folders(records, places)
-    ok = [record for record in records if record.status == "ok"]
+    scored = [record for record in records if record.status == "ok"]
+    ok = ordinary(scored)
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok, places)
     selection = recipe_choice.choose(ok)
@@ -132,13 +138,15 @@ def compose(
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
     pages = _pages(panel_list, names, backbones, reference, plans, folders)
-    background = _background(selection, names, backbones, folders, mended) if ok else []
-    lead = _lead(pages)
-    if not ok:
+    found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({})))
+    others = [record for record in scored if not is_ordinary(record)]
+    background = _background(selection, others, names, backbones, folders, mended) if scored else []
+    lead = [*_lead(pages), *mention(found)]
+    if not scored:
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
         "What does each way of adapting a model cost, and how well does it score?",
-        _subtitle(panel_list, backbones, rest),
+        _subtitle(panel_list, others, backbones, rest),
         tuple(lead),
         (
             *list_warnings(panel_list, [page.title for page in pages], selection, ok, rest, names),
@@ -147,6 +155,7 @@ def compose(
         overview_table(panel_list, [page.title for page in pages], reference),
         tuple(explain_report(panel_list)),
         tuple(pages),
+        found,
         tuple(background),
         not_run_table(rest, names, backbones) if rest else None,
         paper_tables(records, names),
@@ -216,13 +225,14 @@ def _pages(
 
 def _background(
     selection: recipe_choice.Selection,
+    others: Sequence[Record],
     names: Mapping[str, str],
     backbones: Mapping[str, str],
     folders: Mapping[str, str],
     mended: str,
 ) -> list[Table]:
     made = [provenance.choice_table(selection.choices, names, backbones)] if selection.choices else []
-    kept = selection.records
+    kept = (*selection.records, *others)
     data = [provenance.task_table(kept, names), *filter(None, [provenance.input_table(kept, names)])]
     return [
         *made,
@@ -232,15 +242,22 @@ def _background(
     ]
 
 
-def _subtitle(panels: list[Panel], backbones: Mapping[str, str], rest: list[Record]) -> str:
+def _subtitle(panels: list[Panel], others: Sequence[Record], backbones: Mapping[str, str], rest: list[Record]) -> str:
+    if not panels and others:
+        models = list(dict.fromkeys(backbones[record.backbone] for record in others))
+        return f"{_models(models)}, {units.plural(len(others), 'run')}"
     if not panels:
         return f"{units.plural(len(rest), 'cell')}, none with a score"
     methods = len({entry.label for panel in panels for entry in panel.entries})
     tasks = len({task for panel in panels for task in panel.tasks})
     models = list(dict.fromkeys(backbones[panel.backbone] for panel in panels))
-    on = ", ".join(models) if len(models) < 4 else units.plural(len(models), "backbone")
-    amount = sum(len(panel.records) for panel in panels)
-    return f"{units.plural(methods, 'method')} on {on}, {units.plural(tasks, 'task')}, {units.plural(amount, 'run')}"
+    amount = sum(len(panel.records) for panel in panels) + len(others)
+    text = f"{units.plural(methods, 'method')} on {_models(models)}, {units.plural(tasks, 'task')}"
+    return f"{text}, {units.plural(amount, 'run')}"
+
+
+def _models(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) < 4 else units.plural(len(names), "backbone")
 
 
 def _title(panel: Panel, panels: list[Panel], backbones: Mapping[str, str]) -> str:

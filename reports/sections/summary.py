@@ -17,6 +17,7 @@ from tunefront.reports.compare.checks import check
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.compare.protocols import ordinary
 from tunefront.reports.names import describe_shots, short_names
 from tunefront.reports.sections.columns import Layout, lay_out
 from tunefront.reports.sections.findings import lead
@@ -140,7 +141,8 @@ def summary_table(
     `predictions` reads the records' answers, which the intervals come from. UserError if the records cannot be
     compared. Without ok records the table is empty, and says so.
     """
-    ok = [record for record in select(unify_names(make_printable(records)), where) if record.status == "ok"]
+    chosen = select(unify_names(make_printable(records)), where)
+    ok = ordinary(record for record in chosen if record.status == "ok")
     check(ok)
     selection = recipe_choice.choose(ok)
     panel_list = panels.build(selection, reference, predictions)

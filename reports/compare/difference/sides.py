@@ -12,6 +12,7 @@ from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import merge_orders
 from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.compare.protocols import ordinary
 from tunefront.reports.compare.statistics import finite_values
 
 if TYPE_CHECKING:
@@ -59,7 +60,8 @@ def has_score(record: Record) -> bool:
 
 def _side(name: str, records: Sequence[Record], where: Where) -> Side:
     try:
-        kept = [record for record in filters.select(records, where) if record.status != "planned"]
+        chosen = filters.select(records, where)
+        kept = ordinary(record for record in chosen if record.status != "planned")
         newest = _newest(kept)
         ok = [record for record in newest if record.status == "ok"]
         checks.check(ok)

@@ -24,7 +24,7 @@ from tunefront.bench.execution import interruption
 from tunefront.bench.cli.entry import main
 
 sys.argv = ["tunefront", "run"]
-import tunefront.bench.cli.run as command
+import tunefront.bench.cli.running as command
 BODY
 print("ready", flush=True)
 main()
@@ -153,7 +153,7 @@ def is_gone(group: int) -> bool:
 GRID = """
 import json, sys
 from pathlib import Path
-import tunefront.bench.cli.run as command
+import tunefront.bench.cli.running as command
 from tunefront.bench.cli.entry import main
 from tests.bench.execution.grids import Grid
 import tunefront.bench.suites.expand as suites

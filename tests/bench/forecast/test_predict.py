@@ -193,7 +193,7 @@ def test_a_failing_model_is_a_user_error_only_for_a_configuration_file(
     def fails(_: object) -> None:
         raise error
 
-    monkeypatch.setattr("tunefront.bench.forecast.predict.run_cell.costs", fails)
+    monkeypatch.setattr("tunefront.bench.forecast.predict.run_cell.fit", fails)
     lengths = SyntheticRows(tokens=16, train_rows=4, test_rows=4)
     with pytest.raises(UserError, match=rf"\({type(error).__name__}(: no such shape)?\); correct its fields"):
         predict(synthetic("full", str(Path(backbones["bert"]) / "config.json"), lengths), lengths)

@@ -1,0 +1,1 @@
+"""The studies of a report: ablations and other protocols, each a section with tables and figures."""

@@ -1,0 +1,119 @@
+"""Learning curves: the score over the number of training rows, demonstrations in a prompt beside trained methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from tunefront.bench.records import Record
+from tunefront.reports import units
+from tunefront.reports.compare.checks import group_by
+from tunefront.reports.names import describe_shots, join_names
+from tunefront.reports.sections.studies.centers import BARS, Center, center, says_over, score_cell, shared_tasks
+from tunefront.reports.sections.studies.study import Chart, Line, Material, Study
+from tunefront.reports.tables import Cell, Column, Table
+
+FEWEST = 3
+"""The fewest numbers of training rows that are a curve."""
+MOST = 8
+"""The most curves of a chart."""
+
+
+def curve_studies(material: Material, chosen: Sequence[Record], row: Callable[[Record], str]) -> list[Study]:
+    """A study per backbone with methods that ran with several numbers of training rows."""
+    studies: list[Study] = []
+    scored = [record for record in chosen if record.score is not None]
+    for backbone, group in group_by(scored, lambda record: record.backbone).items():
+        by_label = {
+            label: group_by(records, lambda record: record.shots) for label, records in group_by(group, row).items()
+        }
+        curves = {label: shots for label, shots in by_label.items() if len(shots) >= FEWEST}
+        tasks = shared_tasks([records for shots in curves.values() for records in shots.values()])
+        if curves and tasks:
+            studies.append(_study(material, len(studies), material.backbones[backbone], curves, tasks))
+    return studies
+
+
+def _study(
+    material: Material,
+    number: int,
+    backbone: str,
+    curves: dict[str, dict[int | None, list[Record]]],
+    tasks: Sequence[str],
+) -> Study:
+    found = {
+        label: {shots: known for shots, records in by_shots.items() if (known := center(records, tasks)) is not None}
+        for label, by_shots in curves.items()
+    }
+    whole = [record for by_shots in curves.values() for records in by_shots.values() for record in records]
+    sizes = _sizes(whole)
+    untrained = {
+        label for label, by in curves.items() if not any(r.parameters.trainable for rs in by.values() for r in rs)
+    }
+    ordered = sorted(sizes, key=lambda shots: sizes[shots])
+    lines = tuple(
+        Line(label, tuple(centers[shots].at(sizes[shots]) for shots in ordered if shots in centers), label in untrained)
+        for label, centers in list(found.items())[:MOST]
+    )
+    note = f"Mean over {says_over(whole)}. {BARS}" + (" Dashed: nothing is trained." if untrained else "")
+    chart = Chart("rows", "Learning curves", note, lines, "training rows", "100 × score")
+    intro = [
+        f"The number of training rows varies, on {backbone}. Scores × 100: means over {says_over(whole)}. Draws are "
+        "nested: with the same seed, a smaller draw is the first rows of a larger one.",
+        *_findings(found, ordered, untrained),
+    ]
+    columns = (Column("training rows", numeric=False), *(Column(label) for label in found))
+    rows = tuple(
+        (
+            Cell(
+                "all" if shots is None else units.count(shots),
+                f"({units.count(sizes[shots])})" if shots is None else "",
+            ),
+            *(score_cell(centers.get(shots)) for centers in found.values()),
+        )
+        for shots in ordered
+    )
+    table = Table(
+        "Score by number of training rows",
+        columns,
+        rows,
+        "Scores × 100; with several runs, then from the lowest to the highest of them. A dash: did not run.",
+    )
+    return Study(f"shots-{number + 1}", f"Learning curves on {backbone}", tuple(intro), (table,), (chart,))
+
+
+def _sizes(records: Sequence[Record]) -> dict[int | None, float]:
+    """Shots -> number of training rows; of all rows, the most that a task has."""
+    sizes: dict[int | None, float] = {}
+    for record in records:
+        drawn = (
+            record.shots
+            if record.shots is not None
+            else (record.data.split_rows or {}).get("train", record.data.n_train)
+        )
+        sizes[record.shots] = max(sizes.get(record.shots, 0.0), float(drawn or 0))
+    return sizes
+
+
+def _findings(
+    found: dict[str, dict[int | None, Center]], ordered: Sequence[int | None], untrained: set[str]
+) -> list[str]:
+    """The best method with the fewest and with the most rows, and from how many rows on training is ahead."""
+    texts = []
+    for shots in (ordered[0], ordered[-1]):
+        here = {label: centers[shots].mean for label, centers in found.items() if shots in centers}
+        best = max(here, key=lambda label: here[label])
+        texts.append(f"With {describe_shots(shots)} {best} scores most, {units.points(here[best] / 100)}.")
+    sentences = [" ".join(texts)]
+    for prompt in untrained:
+        ahead = []
+        for label in found:
+            both = [shots for shots in ordered if shots in found[label] and shots in found[prompt]]
+            leads = [found[label][shots].mean > found[prompt][shots].mean for shots in both]
+            if label not in untrained and leads and leads[-1]:
+                first = next(place for place in range(len(both)) if all(leads[place:]))
+                ahead.append(f"{label} from {describe_shots(both[first])}")
+        if ahead:
+            sentences.append(f"Ahead of {prompt} at every number of rows from there on: {join_names(ahead)}.")
+        else:
+            sentences.append(f"No trained method is ahead of {prompt} with the most rows that both have.")
+    return sentences
