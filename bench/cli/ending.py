@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cli.console import Console, paragraph, print_plain
@@ -35,6 +36,21 @@ def show_summary(outcome: Outcome, predictions: AnswerFiles, console: Console, e
     console.print(summary)
     for text in summary.warnings:
         print_plain(errors, f"warning: {text}", "yellow")
+
+
+def show_studies(outcome: Outcome, predictions: AnswerFiles, console: Console) -> None:
+    """Prints what each study found, and its first table."""
+    from tunefront.reports.formats.terminal import Fitted
+    from tunefront.reports.sections.studies.collect import studies_of
+
+    for study in studies_of(outcome.records, predictions):
+        console.print()
+        for text in study.intro[1:]:
+            print_plain(console, text)
+        for table in study.tables[:1]:
+            console.print(
+                Fitted(replace(table, caption=f"{study.title}: {table.caption[:1].lower()}{table.caption[1:]}"))
+            )
 
 
 def show_not_run(records: Sequence[Record], titles: Titles, errors: Console) -> None:

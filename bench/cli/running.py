@@ -145,7 +145,7 @@ def _run(
 def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str) -> bool:
     """Writes the report, then prints the end of the run, in this order since printing may fail. False if records are
     missing, or if a bug stopped the report or the summary."""
-    from tunefront.bench.cli.ending import show_counts, show_not_run, show_summary
+    from tunefront.bench.cli.ending import show_counts, show_not_run, show_studies, show_summary
     from tunefront.bench.records.answers import AnswerFiles
     from tunefront.bench.records.kept import find_missing
 
@@ -155,7 +155,9 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
     with _as_warning(errors, "no report", broken):
         written = _report(outcome, out, places)
     with _as_warning(errors, "no summary", broken):
-        show_summary(outcome, AnswerFiles(places), console, errors)
+        predictions = AnswerFiles(places)
+        show_summary(outcome, predictions, console, errors)
+        show_studies(outcome, predictions, console)
     missing = find_missing(out, outcome.records)
     for line in missing.lines:
         log.warning("%s", line)

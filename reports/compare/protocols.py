@@ -8,7 +8,7 @@ from tunefront.bench.records import Record
 from tunefront.reports.compare.checks import cell_of, group_by
 from tunefront.reports.units import number
 
-SEPARATE: Mapping[str, Callable[[Record], object]] = {}
+SEPARATE: Mapping[str, Callable[[Record], object]] = {"stream": lambda record: record.stream.way}
 """Protocol -> the group that only its records have. Such records have a section of their own, and are in no panel."""
 SPANS = "removed_spans"
 """The setting that only adds scores to a record: those without what was inserted into spans of blocks."""

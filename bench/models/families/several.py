@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from tunefront.bench.data.task import Task
@@ -29,7 +30,8 @@ class SeveralTasks:
         self.newest, self.model = newest, newest.model
         others: list[Backbone] = []
         if isinstance(newest, Encoder):
-            encoders = [newest.with_task(task) for task, _ in earlier]
+            with torch.random.fork_rng():  # the newest task trains as it would alone: the same dropout
+                encoders = [newest.with_task(task) for task, _ in earlier]
             self.model.add_module(HEADS, nn.ModuleList(encoder.head for encoder in encoders).requires_grad_(False))
             others += encoders
         elif newest.head is not None:

@@ -4,17 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from tunefront.reports.names import join_names
+from tunefront.bench.records import Record
+from tunefront.bench.records.answers import AnswerFiles
+from tunefront.reports.compare.aliases import unify_names
+from tunefront.reports.compare.printable import make_printable
+from tunefront.reports.names import join_names, short_names
 from tunefront.reports.sections.studies.ablations import ablation_studies
+from tunefront.reports.sections.studies.streams import stream_studies
 from tunefront.reports.sections.studies.study import Material, Study
 
-PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (ablation_studies,)
+PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (ablation_studies, stream_studies)
 """The functions that find the studies of one protocol."""
 
 
 def studies(material: Material) -> tuple[Study, ...]:
     """The studies of all records, in the order of the protocols."""
     return tuple(study for find in PROTOCOLS for study in find(material))
+
+
+def studies_of(records: Sequence[Record], answers: AnswerFiles) -> tuple[Study, ...]:
+    """The studies of records of any status, as a command prints them when it ends."""
+    scored = [record for record in unify_names(make_printable(records)) if record.status == "ok"]
+    names = short_names(record.task for record in scored)
+    return studies(Material(tuple(scored), names, short_names(record.backbone for record in scored), answers))
 
 
 def mention(found: Sequence[Study]) -> list[str]:

@@ -1,0 +1,316 @@
+"""Tasks that arrive one after another: what is remembered of earlier ones, and what each further task costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tunefront.reports import units
+from tunefront.reports.compare.statistics import mean_if_complete, median
+from tunefront.reports.compare.streams import SEPARATE, Passage, Spread, Stream, StreamRow, spread, streams_of
+from tunefront.reports.names import describe_shots, join_names
+from tunefront.reports.sections.studies.study import Chart, HeatMap, Line, Material, Point, Study
+from tunefront.reports.tables import Cell, Column, Table
+
+IN_WORDS = {
+    "separate": "a checkpoint per task",
+    "sequential": "one model, in sequence",
+    "replay": "one model, with replay",
+    "multitask": "one model, multi-task",
+}
+"""Way -> its short name."""
+MOST_MAPS = 4
+"""The most score matrices that are drawn."""
+LINES = 8
+"""The most lines of a chart."""
+
+
+def stream_studies(material: Material) -> list[Study]:
+    """A study for each set of tasks that arrived one after another."""
+    return [_study(material, place, stream) for place, stream in enumerate(streams_of(material.records))]
+
+
+def _study(material: Material, number: int, stream: Stream) -> Study:
+    names = [material.names[task] for task in stream.tasks]
+    runs = _runs(stream)
+    where = f"{material.backbones[stream.backbone]}, {describe_shots(stream.shots)} of each task"
+    orders = "; ".join(
+        f"{place}. {', '.join(material.names[task] for task in order)}" for place, order in enumerate(stream.orders, 1)
+    )
+    intro = (
+        f"{units.plural(len(names), 'task')} arrive one after another on {where}. After each, every earlier task is "
+        f"scored again. Scores × 100: means over {runs}, with 95 % intervals of Student's t between them where they "
+        "differ. The intervals are about other such runs on these tasks and test rows, not about other tasks.",
+        *_findings(stream),
+    )
+    note = f"Orders: {orders}."
+    tables = (_scores(stream, material), _costs(stream), _averages(stream, note))
+    return Study(
+        f"stream-{number + 1}",
+        f"Tasks in a stream on {material.backbones[stream.backbone]}",
+        intro,
+        tables,
+        (_over_time(stream), _bytes_over_tasks(stream), *_matrices(stream, material)),
+    )
+
+
+def _runs(stream: Stream) -> str:
+    """What the means are over: `3 orders`, or `3 orders × 2 draws or seeds`."""
+    most = max(stream.rows, key=lambda row: len(row.passages)).passages
+    others = len({passage.run[1:] for passage in most})
+    orders = units.plural(len({passage.order for passage in most}), "order")
+    return orders if others == 1 else f"{orders} × {others} draws and seeds"
+
+
+def _name(row: StreamRow) -> str:
+    return f"{row.label}, {IN_WORDS[row.way]}"
+
+
+def _findings(stream: Stream) -> list[str]:
+    """What is remembered, what is lost, and what all tasks need together."""
+    separate = [row for row in stream.rows if row.way == SEPARATE]
+    sentences = []
+    if separate:
+        equal, scored = (
+            sum(counts) for counts in zip(*(p.unchanged for r in separate for p in r.passages), strict=True)
+        )
+        same = "every one" if equal == scored else units.count(equal)
+        sentences.append(
+            f"With a checkpoint for each task, earlier tasks were scored {units.count(scored)} times after later ones "
+            f"were added: {same} of these gave the same scores as when the task was new, to the bit."
+        )
+    changes = []
+    for row in stream.rows:
+        lost = spread([passage.backward_transfer for passage in row.passages])
+        if row.way != SEPARATE and lost is not None:
+            changes.append(f"{_name(row)}: {_signed(lost)} points")
+    if changes:
+        sentences.append(
+            "On earlier tasks the score after the last one differs from that when the task was new, on average, by: "
+            f"{'; '.join(changes)}."
+        )
+    whole = [(row, _last_size(row)) for row in stream.rows]
+    shares = [f"{_name(row)}: {units.times(size)}" for row, size in whole if size is not None]
+    if shares:
+        sentences.append(
+            f"All {len(stream.tasks)} tasks together need, in bytes of files and against those of the backbone: "
+            f"{'; '.join(shares)}."
+        )
+    return sentences
+
+
+def _unchanged(passages: Sequence[Passage]) -> tuple[int, int]:
+    """How many scorings of earlier tasks gave the same scores as when the task was new, and of how many."""
+    counts = [passage.unchanged for passage in passages]
+    return sum(equal for equal, _ in counts), sum(scored for _, scored in counts)
+
+
+def _last_size(row: StreamRow) -> float | None:
+    """Bytes of the files for all tasks, as a multiple of the backbone's."""
+    return mean_if_complete(_in_backbones(passage)[-1] for passage in row.passages)
+
+
+def _in_backbones(passage: Passage) -> list[float | None]:
+    """Bytes after each step, as a multiple of the backbone's files."""
+    whole = passage.steps[0].storage.backbone_bytes
+    return [None if n_bytes is None or not whole else n_bytes / whole for _, n_bytes in passage.sizes]
+
+
+def _scores(stream: Stream, material: Material) -> Table:
+    """The table of scores and of what is remembered, after the last step."""
+    reference, last = stream.reference, len(stream.tasks) - 1
+    rows = []
+    for row in stream.rows:
+        passages = row.passages
+        against = None if reference is None or row is reference else row.against(reference, last)
+        equal, scored = _unchanged(passages)
+        rows.append(
+            (
+                Cell(_name(row)),
+                _cell(spread([passage.averages[last] for passage in passages]), signed=False),
+                _cell(against),
+                _cell(spread([passage.forgetting for passage in passages]), signed=False),
+                _cell(spread([passage.backward_transfer for passage in passages])),
+                _cell(spread([passage.forward_transfer for passage in passages])),
+                Cell(f"{units.count(equal)} of {units.count(scored)}"),
+            )
+        )
+    compared = "" if reference is None else f"Difference: from {_name(reference)}, in the same runs. "
+    metrics = {
+        record.scores.headline
+        for row in stream.rows
+        for passage in row.passages
+        for record in passage.steps
+        if record.scores.headline
+    }
+    mixed = f"The average is over different metrics ({join_names(sorted(metrics))}). " if len(metrics) > 1 else ""
+    return Table(
+        f"Scores after {units.plural(len(stream.tasks), 'task')}",
+        (
+            Column("method", numeric=False),
+            Column("average"),
+            Column("difference"),
+            Column("forgetting"),
+            Column("backward transfer"),
+            Column("forward transfer"),
+            Column("unchanged to the bit"),
+        ),
+        tuple(rows),
+        f"{compared}{mixed}Forgetting: the best earlier score on an earlier task less the last one (Chaudhry et al. "
+        "2018). Backward transfer: the last score less that when the task was new (Lopez-Paz and Ranzato 2017). "
+        "Forward transfer: the score when the task was new less that of the same method on the task alone; a dash "
+        "where both are the same by construction. Unchanged: scorings of earlier tasks that gave the same scores as "
+        "when the task was new, to the bit.",
+    )
+
+
+def _costs(stream: Stream) -> Table:
+    """The table of sizes and seconds."""
+    rows = []
+    for row in stream.rows:
+        backbone = row.passages[0].steps[0]
+        params = mean_if_complete(passage.sizes[-1][0] for passage in row.passages)
+        n_bytes = mean_if_complete(passage.sizes[-1][1] for passage in row.passages)
+        seconds = [passage.seconds for passage in row.passages]
+        rows.append(
+            (
+                Cell(_name(row)),
+                _multiple(params, backbone.parameters.backbone),
+                _multiple(n_bytes, backbone.storage.backbone_bytes, "B"),
+                Cell(units.seconds(_middle(passage[1] for passage in seconds))),
+                Cell(units.seconds(_middle(passage[-1] for passage in seconds))),
+            )
+        )
+    return Table(
+        f"Cost of {units.plural(len(stream.tasks), 'task')}",
+        (
+            Column("method", numeric=False),
+            Column("parameters", "of all tasks"),
+            Column("bytes of files", "of all tasks"),
+            Column("second task", "seconds to train"),
+            Column("last task", "seconds to train"),
+        ),
+        tuple(rows),
+        "Of all tasks together: parameters that are frozen count once, and so do the backbone's files if any of its "
+        "parameters is frozen; in brackets, as a multiple of the backbone's. Seconds: medians over the runs of "
+        "training when a task is added, without evaluation.",
+    )
+
+
+def _averages(stream: Stream, note: str) -> Table:
+    """The table of averages after each step."""
+    steps = range(len(stream.tasks))
+    rows = tuple(
+        (
+            Cell(str(step + 1)),
+            *(Cell(_mean([passage.averages[step] for passage in row.passages])) for row in stream.rows),
+        )
+        for step in steps
+    )
+    columns = (Column("tasks so far", numeric=False), *(Column(_name(row)) for row in stream.rows))
+    return Table(
+        "Average over the tasks so far",
+        columns,
+        rows,
+        f"Early averages are over few tasks, easy or hard ones by the order. {note}",
+    )
+
+
+def _over_time(stream: Stream) -> Chart:
+    """The average after each step: against the reference, where every run is compared on the same tasks."""
+    reference = stream.reference
+    lines = []
+    for row in stream.rows[:LINES]:
+        points = []
+        for step in range(len(stream.tasks)):
+            found = (
+                spread([passage.averages[step] for passage in row.passages])
+                if reference is None
+                else row.against(reference, step)
+            )
+            if found is not None:
+                points.append(Point(step + 1.0, found.mean, found.low, found.high))
+        lines.append(Line(_name(row), tuple(points), dashed=row is reference))
+    compared = "" if reference is None else f", points against {_name(reference)}"
+    return Chart(
+        "average",
+        "Average over the tasks so far",
+        f"Means over {_runs(stream)}; bars are 95 % intervals between these.",
+        tuple(lines),
+        "tasks so far",
+        f"average score × 100{compared}",
+    )
+
+
+def _bytes_over_tasks(stream: Stream) -> Chart:
+    """The size of all files over the number of tasks."""
+    lines = []
+    for row in stream.rows[:LINES]:
+        sizes = [_in_backbones(passage) for passage in row.passages]
+        means = [mean_if_complete(size[step] for size in sizes) for step in range(len(stream.tasks))]
+        points = tuple(Point(step + 1.0, size) for step, size in enumerate(means) if size is not None)
+        lines.append(Line(_name(row), points))
+    return Chart(
+        "size",
+        "Bytes of files over tasks",
+        "Checkpoints of all tasks so far, with the backbone's files if any of its parameters is frozen.",
+        tuple(lines),
+        "tasks so far",
+        "bytes as a multiple of the backbone's",
+    )
+
+
+def _matrices(stream: Stream, material: Material) -> list[HeatMap]:
+    """The score on every task after every step, in the first order: one way after another, those that forget first."""
+    shown = sorted(stream.rows, key=lambda row: row.way == SEPARATE)[:MOST_MAPS]
+    maps = []
+    for place, row in enumerate(shown):
+        passage = row.passages[0]
+        names = tuple(material.names[task] for task in passage.order)
+        scores = tuple((*line, *[None] * (len(names) - len(line))) for line in passage.scores)
+        maps.append(
+            HeatMap(
+                f"scores-{place + 1}",
+                f"Scores of {_name(row)}",
+                "The first order. Rows: after this task; columns: the score × 100 on this task.",
+                names,
+                names,
+                scores,
+                "100 × score",
+                "scored task",
+                "after the task",
+            )
+        )
+    return maps
+
+
+def _cell(found: Spread | None, signed: bool = True) -> Cell:
+    """A mean in points with its interval."""
+    if found is None:
+        return Cell(units.MISSING)
+    write = units.signed if signed else _plain
+    interval = "" if found.low is None or found.high is None else f"[{write(found.low)}, {write(found.high)}]"
+    return Cell(write(found.mean), interval, f"{found.mean:.6g}")
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    found = spread(values)
+    return units.MISSING if found is None else _plain(found.mean)
+
+
+def _plain(value: float) -> str:
+    return units.points(value / 100)
+
+
+def _signed(found: Spread) -> str:
+    interval = "" if found.low is None else f" [{units.signed(found.low)}, {units.signed(found.high)}]"
+    return f"{units.signed(found.mean)}{interval}"
+
+
+def _multiple(value: float | None, whole: float | None, unit: str = "") -> Cell:
+    share = "" if value is None or not whole else f"({units.times(value / whole)})"
+    return Cell(units.si(value, unit), share, units.exact(value, unit))
+
+
+def _middle(values: Iterable[float | None]) -> float | None:
+    known = list(values)
+    return None if None in known else median([value for value in known if value is not None])
