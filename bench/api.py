@@ -20,7 +20,12 @@ from tunefront.methods.base import Method
 from tunefront.methods.registry import is_given_by_path
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tunefront.bench.cells import Cell
     from tunefront.bench.check.findings import Check
+    from tunefront.bench.execution.grid import Grid
+    from tunefront.bench.execution.stream import Streams
     from tunefront.bench.forecast.forecast import Forecast
 
 log = logging.getLogger("tunefront")
@@ -135,9 +140,57 @@ def ablate(
     return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, workers)
 
 
-def _records_of(expansion: Expansion, out: str | Path, workers: int) -> list[Record]:
+def stream(
+    suite: str | None = None,
+    *,
+    orders: Sequence[int] = (0, 1, 2),
+    one_model: Sequence[str | Method] | None = None,
+    ways: Sequence[str] | None = None,
+    replay_share: float = 0.1,
+    out: str | Path = "results",
+    workers: int = 1,
+    **selection: Any,  # Any: the keywords of `run`
+) -> list[Record]:
+    """Lets tasks arrive one after another, as `tunefront stream` does; returns the records of all steps, those of the
+    tasks alone first.
+
+    Args: suite, by default `stream`; orders of the tasks by seed, 0 for the order as given; one_model, the methods that
+    also have one model for all tasks, by default the first method of the suite; ways in which that model is trained,
+    of `sequential`, `multitask` and `replay`, by default all; replay_share, the share of each earlier task's rows that
+    `replay` trains on again; out and workers as in `run`; selection, the lists, data and settings of `run`: methods are
+    those that have parameters of their own for each task.
+    Errors: as `run`, and UserError for fewer than two tasks; TypeError for a keyword that `run` does not have.
+
+        from tunefront import stream
+
+        for record in stream(methods=["houlsby:bottleneck=8"], tasks=["docstrings/kind", "docstrings/match"]):
+            print(record.label, record.stream.way, record.stream.earlier, record.task, record.score)
+    """
+    quiet_libraries()
+    from tunefront.bench.execution.stream import Streams
+    from tunefront.bench.suites.streams import SUITE, StreamRequest
+
+    for name in {"data", "text"} & selection.keys():
+        selection[name] = _listed(selection[name])
+    suite, wrong = SUITE if suite is None else suite, ErrorCollector()
+    request = StreamRequest.read(suite, orders, one_model, ways, replay_share, wrong)
+    wrong.raise_if_any()
+    expansion = expand(suite, request.added_to(Overrides(**selection)))
+
+    def arrange(cells: Sequence[Cell]) -> Streams:
+        return Streams.of(cells, request.orders, request.one_model, request.ways, request.replay_share)
+
+    return _records_of(expansion, out, workers, arrange)
+
+
+def _records_of(
+    expansion: Expansion,
+    out: str | Path,
+    workers: int,
+    arrange: Callable[[Sequence[Cell]], Grid | Streams] | None = None,
+) -> list[Record]:
     """Runs the cells that have no record yet; returns the records of all of them, in order."""
-    from tunefront.bench.execution.grid import run_grid
+    from tunefront.bench.execution.grid import Grid
 
     for line in expansion.announcements:
         log.info("%s", line)
@@ -148,7 +201,8 @@ def _records_of(expansion: Expansion, out: str | Path, workers: int) -> list[Rec
         log.info("%s", line)
     # Methods that the program has imported run in its process; a method given by its file gets a separate process.
     store = Store(out)
-    outcome = run_grid(cells, store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
+    arranged = arrange(cells) if arrange else Grid(cells)
+    outcome = arranged.run(store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
     if outcome.interrupted:
         raise KeyboardInterrupt
     for line in find_missing(store.location, outcome.records).lines:

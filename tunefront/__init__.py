@@ -1,7 +1,7 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `plan`, `check`, `report`, `diff` and `load_records` do the same as the command line. Your own method is a
-subclass of `Method`. Heavy libraries are imported when a name is first used.
+`run`, `stream`, `ablate`, `plan`, `check`, `report`, `diff` and `load_records` do the same as the command line. Your
+own method is a subclass of `Method`. Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
 `tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tunefront.bench.api import check as check
     from tunefront.bench.api import plan as plan
     from tunefront.bench.api import run as run
+    from tunefront.bench.api import stream as stream
     from tunefront.bench.records import Record as Record
     from tunefront.bench.records import Records as Records
     from tunefront.bench.records import load_records as load_records
@@ -44,6 +45,7 @@ __all__ = [
     "plug",
     "report",
     "run",
+    "stream",
 ]
 
 _FROM = {
@@ -61,6 +63,7 @@ _FROM = {
     "plug": ("tunefront.methods.inject", "plug"),
     "report": ("tunefront.reports", "write"),
     "run": ("tunefront.bench.api", "run"),
+    "stream": ("tunefront.bench.api", "stream"),
 }
 """Public name -> (module, name in the module)."""
 _PACKAGES = ("bench", "methods", "reports")

@@ -33,20 +33,27 @@ class Outcome:
     interrupted: bool
 
 
+def is_users_own(cell: Cell) -> bool:
+    """Whether the cell's method is defined in a user's file, which may do anything to its process."""
+    return cell.method_file is not None
+
+
 @dataclass(frozen=True)
 class Grid:
     """Cells that do not depend on each other."""
 
     cells: Sequence[Cell]
 
-    def run(self, store: Store, workers: int, progress: Progress, fork: bool) -> Outcome:
+    def run(
+        self,
+        store: Store,
+        workers: int = 1,
+        progress: Progress | None = None,
+        fork: bool = False,
+        alone: Callable[[Cell], bool] = is_users_own,
+    ) -> Outcome:
         """Runs the cells that are not recorded; see `run_grid`."""
-        return run_grid(self.cells, store, workers, progress, fork)
-
-
-def is_users_own(cell: Cell) -> bool:
-    """Whether the cell's method is defined in a user's file, which may do anything to its process."""
-    return cell.method_file is not None
+        return run_grid(self.cells, store, workers, progress, fork, alone)
 
 
 def run_grid(

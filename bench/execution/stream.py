@@ -77,9 +77,16 @@ class Streams:
         """All cells, round by round."""
         return tuple(itertools.chain.from_iterable(self.rounds))
 
-    def run(self, store: Store, workers: int, progress: Progress, fork: bool) -> Outcome:
+    def run(
+        self,
+        store: Store,
+        workers: int = 1,
+        progress: Progress | None = None,
+        fork: bool = False,
+        alone: Callable[[Cell], bool] = is_users_own,
+    ) -> Outcome:
         """Runs the steps that are not recorded; see `run_streams`."""
-        return run_streams(self, store, workers, progress, fork)
+        return run_streams(self, store, workers, progress, fork, alone)
 
 
 def _check_methods(cells: Sequence[Cell], one_model: Sequence[Method]) -> None:

@@ -30,7 +30,7 @@ class SeveralTasks:
         self.newest, self.model = newest, newest.model
         others: list[Backbone] = []
         if isinstance(newest, Encoder):
-            with torch.random.fork_rng():  # the newest task trains as it would alone: the same dropout
+            with torch.random.fork_rng(devices=[]):  # the newest task trains as it would alone: the same dropout
                 encoders = [newest.with_task(task) for task, _ in earlier]
             self.model.add_module(HEADS, nn.ModuleList(encoder.head for encoder in encoders).requires_grad_(False))
             others += encoders
