@@ -27,9 +27,10 @@ def pictures(study: Study, narrow: bool = True) -> list[Picture]:
             figure.title,
             figure.alt,
             figure.note,
-            _draw(figure, WIDE),
-            _draw(figure, NARROW) if narrow else None,
-            ledger=study.tag,
+            _draw(figure, NARROW if figure.small else WIDE),
+            _draw(figure, NARROW) if narrow and not figure.small else None,
+            not figure.small,
+            study.tag,
         )
         for figure in study.figures
     ]

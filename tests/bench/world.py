@@ -46,6 +46,18 @@ class Outcome:
     interrupted: bool = False
 
 
+@dataclass(frozen=True)
+class Grid:
+    """Stands in for a grid: its cells, run by what stands in for `run_grid`."""
+
+    cells: Sequence[Cell]
+
+    def run(self, store: Store, workers: int, progress: Any, fork: bool) -> Outcome:
+        run_grid = vars(sys.modules["tunefront.bench.execution.grid"])["run_grid"]
+        outcome: Outcome = run_grid(self.cells, store, workers, progress, fork)
+        return outcome
+
+
 @dataclass
 class World:
     """The calls of the fake harness, and its answers: `answers` maps a word of the method to a status."""
@@ -138,6 +150,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
             "cut_rows": lambda *_: None,
             "row_tokens": lambda name, task, template, rows, config: [(5, 5)] * len(rows),
             "family_of": lambda name: "decoder" if name in DECODERS else "encoder",
+            "block_count": lambda name: 6,
         },
         "tunefront.bench.models.locate": {
             "known_backbones": lambda: {name: f"{name}, a model" for name in BACKBONES},
@@ -155,6 +168,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         "tunefront.bench.execution.grid": {
             "run_grid": made.run_grid,
             "Outcome": Outcome,
+            "Grid": Grid,
         },
     }
     monkeypatch.setattr("tunefront.bench.models.gguf.converted.is_fetched", lambda archive: made.fetched)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tunefront.bench.records import Record
 from tunefront.reports import units
@@ -47,11 +48,12 @@ def _study(material: Material, label: str, place: int, records: Sequence[Record]
     blocks = 1 + max(last for _, last in changes)
     figures = []
     if len(changes) >= DRAWN:
-        figures.append(_heat_map("mean", f"Mean over {units.plural(len(tasks), 'task')}", changes, blocks))
+        title = f"Mean over {units.plural(len(tasks), 'task')}" if len(tasks) > 1 else material.names[tasks[0]]
+        figures.append(_heat_map("mean", title, changes, blocks))
         for number, task in enumerate(tasks if 1 < len(tasks) <= FEW else ()):
             own = [record for record in records if record.task == task]
             by_span = {span: found for span in spans if (found := center(own, [task], _change(span))) is not None}
-            figures.append(_heat_map(f"task-{number + 1}", material.names[task], by_span, blocks))
+            figures.append(replace(_heat_map(f"task-{number + 1}", material.names[task], by_span, blocks), small=True))
     intro = (
         f"After {label} was trained on {where}, what it had inserted was left out of each span of blocks, and the rows "
         "were scored again. Nothing was trained again: norms and a head that were trained stay as they are. Blocks are "
@@ -115,10 +117,10 @@ def _findings(records: Sequence[Record], tasks: Sequence[str], changes: dict[End
     constant = center(
         records, tasks, lambda record: None if record.baseline_score is None else 100 * record.baseline_score
     )
+    loss = f"costs up to {-single[worst]:.1f} points (block {worst})" if single[worst] < 0 else "costs nothing"
     text = (
-        f"Without a single block the score changes by {units.signed(single[worst])} points at most (block {worst}), "
-        f"without all by {units.signed(everything.mean)}, from {units.points(whole.mean / 100)} to "
-        f"{units.points(left / 100)}; "
+        f"A single block {loss}. Without all the score changes by {units.signed(everything.mean)}, from "
+        f"{units.points(whole.mean / 100)} to {units.points(left / 100)}; "
     )
     text += "" if constant is None else f"the constant answer scores {units.points(constant.mean / 100)}. "
     text += (
@@ -138,14 +140,14 @@ def verdict(claims: Sequence[tuple[str, bool]]) -> str:
     """Which claims hold here, in a sentence.
 
     >>> verdict([("a", True), ("b", True)]), verdict([("a", True), ("b", False)])
-    ('All of it holds here.', 'Here a; not: b.')
+    ('All of it holds here.', 'Holds here: a. Does not: b.')
     """
     holding, failing = [text for text, holds in claims if holds], [text for text, holds in claims if not holds]
     if not failing:
         return "All of it holds here." if len(claims) > 1 else "It holds here."
     if not holding:
         return "None of it holds here." if len(claims) > 1 else "It does not hold here."
-    return f"Here {join_names(holding)}; not: {join_names(failing)}."
+    return f"Holds here: {join_names(holding)}. Does not: {join_names(failing)}."
 
 
 def _table(material: Material, records: Sequence[Record], tasks: Sequence[str], changes: dict[Ends, Center]) -> Table:

@@ -26,7 +26,8 @@ class Material:
 class HeatMap:
     """Numbers on a grid, each printed in its cell. `values` has a row per name in `rows`, with None where nothing is
     drawn; `diverging`: two colours meet at 0, else one colour becomes darker. `name` is used in file names, `measure`
-    says what the numbers are, `across` and `up` what the columns and rows are."""
+    says what the numbers are, `across` and `up` what the columns and rows are; a `small` one shares a row with another
+    figure."""
 
     name: str
     title: str
@@ -38,6 +39,7 @@ class HeatMap:
     across: str
     up: str
     diverging: bool = False
+    small: bool = False
 
     @property
     def alt(self) -> str:
@@ -72,8 +74,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a number, such as a size or a number of rows. `unit` follows the numbers below; `name` is used in file
-    names."""
+    """Lines over a number, such as a size or a number of rows. `unit` follows the numbers below; the rest is as in
+    `HeatMap`."""
 
     name: str
     title: str
@@ -82,6 +84,7 @@ class Chart:
     across: str
     up: str
     unit: str = ""
+    small: bool = False
 
     @property
     def alt(self) -> str:
