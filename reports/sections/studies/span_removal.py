@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from tunefront.bench.records import Record
+from tunefront.bench.records.record import ROUNDING
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.names import describe_shots, join_names
@@ -128,11 +129,13 @@ def _findings(records: Sequence[Record], tasks: Sequence[str], changes: dict[End
         f"half ({half} to {blocks - 1}) by {units.signed(upper.mean)}."
     )
     claims = [
-        ("a single block matters little", single[worst] >= -SMALL),
+        ("a single block matters little", single[worst] >= -SMALL - ROUNDING),
         ("the lower half matters less than the upper", abs(lower.mean) < abs(upper.mean)),
     ]
     if constant is not None:
-        claims.insert(1, ("without all only the constant answer's score is left", left - constant.mean <= NEAR))
+        claims.insert(
+            1, ("without all only the constant answer's score is left", left - constant.mean <= NEAR + ROUNDING)
+        )
     return [text, f"{PAPER} {verdict(claims)}"]
 
 

@@ -1,0 +1,59 @@
+"""Learning curves: scores over numbers of training rows, with demonstrations beside them."""
+
+from tests.reports.factory import record
+from tunefront.reports.sections import document
+
+
+def curve(label, scores, **fields):
+    """A record per number of rows."""
+    return [
+        record(
+            label=label,
+            shots=shots,
+            scores__test={"accuracy": score},
+            data__n_train=2000 if shots is None else shots,
+            data__split_rows={"train": 2000, "test": 500},
+            **fields,
+        )
+        for shots, score in scores.items()
+    ]
+
+
+def study_of(records):
+    (study,) = document.compose(records).studies
+    return study
+
+
+def test_three_numbers_of_rows_are_a_curve_and_two_are_not():
+    assert document.compose(curve("full", {4: 0.5, 8: 0.6})).studies == ()
+    study = study_of(curve("full", {8: 0.6, 4: 0.5, None: 0.9}))
+    (line,) = study.figures[0].lines
+    assert [(point.x, round(point.y, 6)) for point in line.points] == [(4, 50), (8, 60), (2000, 90)]
+    assert [row[0].text + row[0].minor for row in study.tables[0].rows] == ["4", "8", "all(2,000)"]
+
+
+def test_demonstrations_are_dashed_and_it_is_said_from_where_training_is_ahead():
+    fields = {"backbone": "nano", "template": "plain"}
+    records = curve("ia3", {4: 0.5, 16: 0.6, 64: 0.8}, **fields)
+    records += curve("bitfit", {4: 0.4, 16: 0.4, 64: 0.5}, **fields)
+    records += curve("icl", {4: 0.55, 16: 0.55, 64: 0.6}, parameters__trainable=0, **fields)
+    study = study_of(records)
+    assert {line.label: line.dashed for line in study.figures[0].lines} == {"ia3": False, "bitfit": False, "icl": True}
+    text = " ".join(study.intro)
+    assert "Ahead of icl" in text
+    assert "ia3 from 16 training rows" in text
+    assert "bitfit from" not in text
+    assert "With 4 training rows icl scores most, 55.0." in text
+    assert "With 64 training rows ia3 scores most, 80.0." in text
+
+
+def test_a_method_with_fewer_numbers_of_rows_is_no_curve_and_a_missing_point_is_a_dash():
+    records = (
+        curve("full", {4: 0.5, 8: 0.6, 16: 0.7})
+        + curve("ia3", {4: 0.5, 8: 0.6})
+        + curve("bitfit", {4: 0.5, 8: 0.6, 32: 0.7})
+    )
+    study = study_of(records)
+    assert [column.head for column in study.tables[0].columns[1:]] == ["bitfit", "full"]
+    by_rows = {row[0].text: [cell.text for cell in row[1:]] for row in study.tables[0].rows}
+    assert by_rows["16"] == ["—", "70.0"]
