@@ -77,7 +77,7 @@ def score_cell(found: Center | None, signed: bool = False) -> Cell:
     if found.low is None or found.high is None:
         return Cell(text, title=f"{found.mean:.6g}")
     low, high = (units.signed(end) if signed else units.points(end / 100) for end in (found.low, found.high))
-    return Cell(text, f"{low} to {high}", f"{found.mean:.6g}")
+    return Cell(text, f"({low} to {high})", f"{found.mean:.6g}")
 
 
 def _mean(records: Sequence[Record], value: Callable[[Record], float | None]) -> float | None:

@@ -76,7 +76,7 @@ def _study(
         "Score by number of training rows",
         columns,
         rows,
-        "Scores × 100; with several runs, then from the lowest to the highest of them. A dash: did not run.",
+        "Scores × 100; in brackets from the lowest to the highest run, where there are several. A dash: did not run.",
     )
     return Study(f"shots-{number + 1}", f"Learning curves on {backbone}", tuple(intro), (table,), (chart,))
 

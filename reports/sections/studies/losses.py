@@ -164,7 +164,7 @@ def _score_table(material: Material, ordered: dict[Switches, list[Record]], task
         )
         for on, records in ordered.items()
     )
-    note = "Scores × 100; with several runs, then from the lowest to the highest of them."
+    note = "Scores × 100; in brackets from the lowest to the highest run, where there are several."
     note += " Without any loss: the model as it is, without training and demonstrations." if NONE in ordered else ""
     return Table("Score by combination of losses", columns, rows, note, leading=3)
 

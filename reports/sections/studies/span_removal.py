@@ -173,5 +173,7 @@ def _table(material: Material, records: Sequence[Record], tasks: Sequence[str], 
         )
         for span, found in changes.items()
     ]
-    note = "In points against nothing left out; with several runs, then from the lowest to the highest of them."
+    note = (
+        "In points against nothing left out; in brackets from the lowest to the highest run, where there are several."
+    )
     return Table("Scores without spans of blocks", columns, tuple(rows), note)

@@ -187,7 +187,7 @@ def _size_table(
             rows.append((Cell(f"{sweep.label}: {sweep.field}"), Cell(_at(value)), *_size_cells(records, tasks)))
     lines.append(len(rows))
     rows += [(Cell(label), Cell(""), *_size_cells(records, tasks)) for label, records in others.items()]
-    note = "Scores × 100; with several runs, then from the lowest to the highest of them."
+    note = "Scores × 100; in brackets from the lowest to the highest run, where there are several."
     return Table("Score by size", columns, tuple(rows), note, tuple(line for line in lines if 0 < line < len(rows)), 2)
 
 
@@ -226,7 +226,7 @@ def _value_study(material: Material, number: int, where: str, name: str, sweeps:
     rows = tuple(
         (Cell(_at(value)), *(score_cell(found[sweep.label].get(value)) for sweep in sweeps)) for value in values
     )
-    note = "Scores × 100; with several runs, then from the lowest to the highest of them."
+    note = "Scores × 100; in brackets from the lowest to the highest run, where there are several."
     table = Table(f"Score by {name}", columns, rows, note)
     title = f"{join_names([sweep.label for sweep in sweeps])}: {name}"
     return Study(f"{name.replace('_', '-')}-{number + 1}", title, tuple(intro), (table,), (chart,))

@@ -46,7 +46,7 @@ def test_changes_are_means_over_runs_then_over_tasks():
     assert by_blocks["0–3"] == ["8", "−42.5", "−41.0", "−44.0"]
     assert by_blocks["3"][0] == "2"
     whole = next(row for row in table.rows if row[0].text == "0–3")
-    assert whole[3].minor == "−42.0 to −40.0"
+    assert whole[3].minor == "(−42.0 to −40.0)"
 
 
 @pytest.mark.parametrize(
