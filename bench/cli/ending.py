@@ -40,10 +40,11 @@ def show_summary(outcome: Outcome, predictions: AnswerFiles, console: Console, e
 
 def show_studies(outcome: Outcome, predictions: AnswerFiles, console: Console) -> None:
     """Prints what each study found, and its first table."""
-    from tunefront.reports.formats.terminal import Fitted
     from tunefront.reports.sections.studies.collect import studies_of
 
     for study in studies_of(outcome.records, predictions):
+        from tunefront.reports.formats.terminal import Fitted
+
         console.print()
         for text in study.intro[1:]:
             print_plain(console, text)

@@ -52,9 +52,9 @@ class Grid:
 
     cells: Sequence[Cell]
 
-    def run(self, store: Store, workers: int, progress: Any, fork: bool) -> Outcome:
+    def run(self, *arguments: Any, **named: Any) -> Outcome:
         run_grid = vars(sys.modules["tunefront.bench.execution.grid"])["run_grid"]
-        outcome: Outcome = run_grid(self.cells, store, workers, progress, fork)
+        outcome: Outcome = run_grid(self.cells, *arguments, **named)
         return outcome
 
 
@@ -210,7 +210,10 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     package, summary = types.ModuleType("tunefront.reports"), types.ModuleType("tunefront.reports.sections.summary")
     package.write = write  # type: ignore[attr-defined]
     summary.summary_table = lambda records, predictions: Summary(f"SUMMARY of {len(records)}")  # type: ignore[attr-defined]
+    collect = types.ModuleType("tunefront.reports.sections.studies.collect")
+    collect.studies_of = lambda records, answers: ()  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "tunefront.reports", package)
+    monkeypatch.setitem(sys.modules, "tunefront.reports.sections.studies.collect", collect)
     monkeypatch.setitem(sys.modules, "tunefront.reports.sections.summary", summary)
     monkeypatch.setitem(sys.modules, "tunefront.reports.compare.filters", filters)
     monkeypatch.setitem(sys.modules, "tunefront.reports.names", names)
