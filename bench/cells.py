@@ -13,8 +13,6 @@ Way = Literal["separate", "sequential", "multitask", "replay"]
 """How a stream of tasks treats the earlier ones; see `Stage`."""
 SHARED_WAYS: tuple[Way, ...] = ("sequential", "multitask", "replay")
 """The ways in which one model has all tasks."""
-EARLIER = "earlier task "
-"""Prefix of the fingerprint of an earlier task of a stream, before its number from 1."""
 
 
 @dataclass(frozen=True)

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tunefront.bench.cells import EARLIER, Cell
+from tunefront.bench.cells import Cell
 from tunefront.bench.data import sources
 from tunefront.bench.data.sampling import published_fingerprint
 from tunefront.bench.files import ROOT
 from tunefront.bench.models import checkpoints, locate
 from tunefront.bench.models.config import sites_fingerprint
-from tunefront.bench.records import SCHEMA_VERSION
+from tunefront.bench.records import EARLIER, SCHEMA_VERSION
 from tunefront.bench.records.environment import versions
 from tunefront.bench.settings import as_scalars
 from tunefront.bench.templates import find_template

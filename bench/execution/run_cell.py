@@ -26,7 +26,7 @@ from tunefront.bench.execution.predictions import (
 )
 from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.spans import check_removable, scores_without_spans
-from tunefront.bench.execution.stages import StageSetup
+from tunefront.bench.execution.stages import StageSetup, planned_step
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
@@ -205,7 +205,7 @@ def record_of(
         scores=results.scores,
         collapse=results.collapse,
         spans=results.spans,
-        stream=results.stream,
+        stream=results.stream if results.stream.is_step else planned_step(cell),
         training=costs.training,
         parameters=costs.parameters,
         storage=costs.storage,

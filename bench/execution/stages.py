@@ -119,19 +119,16 @@ class StageSetup(Setup):
             scores[earlier.cell.task] = metrics.score(earlier.task, predictions_of(earlier.task, scored), labels)
             digests[earlier.cell.task] = digest_of(scored)
         total_params, total_bytes = self._totals()
-        return Stream(
-            way=self._stage.way,
-            earlier=tuple(other.cell.task for other in self._earlier),
-            earlier_templates=tuple(other.cell.template for other in self._earlier),
-            replay_share=self._stage.replay_share,
-            replayed_rows=self._n_again if self.trains else None,
-            earlier_scores=scores,
-            earlier_headlines={other.cell.task: other.task.headline for other in self._earlier},
-            earlier_n_test={other.cell.task: len(other.rows.test) for other in self._earlier},
-            earlier_sha256=digests,
-            total_params=total_params,
-            total_bytes=total_bytes,
-        )
+        measured = {
+            "replayed_rows": self._n_again if self.trains else None,
+            "earlier_scores": scores,
+            "earlier_headlines": {other.cell.task: other.task.headline for other in self._earlier},
+            "earlier_n_test": {other.cell.task: len(other.rows.test) for other in self._earlier},
+            "earlier_sha256": digests,
+            "total_params": total_params,
+            "total_bytes": total_bytes,
+        }
+        return planned_step(self.cell).model_copy(update=measured)
 
     def _totals(self) -> tuple[int, int | None]:
         """Parameters and bytes that all tasks so far need together; no bytes if those of the backbone are not known."""
@@ -152,6 +149,18 @@ class StageSetup(Setup):
         if content is None:
             raise RuntimeError(f"the checkpoint of {cell.title} is missing; run the stream again")
         return content
+
+
+def planned_step(cell: Cell) -> Stream:
+    """The step of a cell as it was chosen, without results; nothing for a cell outside a stream."""
+    if cell.stage is None:
+        return Stream()
+    return Stream(
+        way=cell.stage.way,
+        earlier=tuple(task for task, _ in cell.stage.earlier),
+        earlier_templates=tuple(template for _, template in cell.stage.earlier),
+        replay_share=cell.stage.replay_share,
+    )
 
 
 def _params(tensors: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> int:

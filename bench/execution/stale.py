@@ -17,10 +17,10 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from tunefront.bench.cells import EARLIER, Cell, Stage
+from tunefront.bench.cells import Cell, Stage
 from tunefront.bench.errors import UserError, without_long_words
 from tunefront.bench.execution.places import Missing, Places
-from tunefront.bench.records import Record, Stream
+from tunefront.bench.records import EARLIER, Record, Stream
 from tunefront.bench.settings import RunConfig, Scalar
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.registry import UnknownMethod, methods, source_fingerprint

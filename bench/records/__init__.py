@@ -15,6 +15,7 @@ from tunefront.bench.records.merge import load_plans, load_records, merge_folder
 from tunefront.bench.records.ordinary import Unreadable
 from tunefront.bench.records.record import (
     DETERMINISTIC,
+    EARLIER,
     FLOP_PHASES,
     GROUPS,
     MEMORY_PHASES,
@@ -48,6 +49,7 @@ from tunefront.bench.records.record import (
 
 __all__ = [
     "DETERMINISTIC",
+    "EARLIER",
     "FLOP_PHASES",
     "GROUPS",
     "MEMORY_PHASES",

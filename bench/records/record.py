@@ -28,6 +28,9 @@ Time = Annotated[float | None, Field(ge=0)]
 Share = Annotated[float | None, Field(ge=0, le=1)]
 Status = Literal["ok", "skipped", "failed", "planned"]
 
+EARLIER = "earlier task "
+"""Prefix of the fingerprint of an earlier task of a stream, before its number from 1."""
+
 OWNERS = (
     *("frozen_weights", "trained_weights", "gradients", "optimizer_state", "saved_activations"),
     *("kv_cache", "features_cache", "inputs", "temporary"),

@@ -217,7 +217,7 @@ def _passages(records: Sequence[Record]) -> Iterator[tuple[str, Passage]]:
 def _orders(records: Iterable[Record]) -> list[tuple[str, ...]]:
     """The orders of the steps, without those that begin another one."""
     steps = [record for record in records if record.stream.is_step and record.stream.way != "multitask"]
-    orders = sorted({(*(step.stream.earlier or ()), step.task) for step in steps}, key=len, reverse=True)
+    orders = sorted({(*(step.stream.earlier or ()), step.task) for step in steps}, key=lambda each: (-len(each), each))
     return [
         order for place, order in enumerate(orders) if not any(other[: len(order)] == order for other in orders[:place])
     ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tunefront.bench.records import EARLIER
 from tunefront.bench.records.merge import written_at
 from tunefront.reports.compare.checks import group_by
 
@@ -38,8 +39,9 @@ class Superseded:
         """Whether the two were made from other rows or weights under one name, or by methods from two files. A failed
         record may lack a fingerprint."""
         then, now = self.record.fingerprints, self.newer.fingerprints
+        names = (name for name in then if name in CONTENT or name.startswith(EARLIER))
         return self.record.method_file != self.newer.method_file or any(
-            name in then and name in now and then[name] != now[name] for name in CONTENT
+            name in now and then[name] != now[name] for name in names
         )
 
     @property
@@ -59,8 +61,8 @@ def find_superseded(records: Iterable[Record]) -> list[Superseded]:
     those from the same rows and weights, if there are any.
 
     The cell is everything that its author chose: method, backbone, task, shots, template, draw, seed, recipe and
-    settings, threads and device among them. Names must be unified before. A record that does not say when it was
-    written, or that was written in the same second, is not taken to be newer.
+    settings, threads and device among them, and the step of a stream. Names must be unified before. A record that does
+    not say when it was written, or that was written in the same second, is not taken to be newer.
     """
     found = []
     for group in group_by(records, chosen_fields).values():
@@ -94,7 +96,9 @@ def chosen_fields(record: Record) -> tuple[object, ...]:
     """What the author of a cell chose. Unlike the folder of published draws, it is known before a cell runs, so failed
     and skipped records have it too."""
     where = (record.backbone, record.task, record.shots, record.template, record.draw_seed, record.seed)
-    return (record.method, record.label, *where, _sorted(record.recipe), _sorted(record.settings))
+    stream = record.stream
+    step = (stream.way, stream.earlier, stream.earlier_templates, stream.replay_share)
+    return (record.method, record.label, *where, step, _sorted(record.recipe), _sorted(record.settings))
 
 
 def _same_rows(record: Record, newer: Record) -> bool:

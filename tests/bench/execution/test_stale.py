@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from typer.testing import CliRunner
 
 from tests import ROOT
 from tests.bench.execution.grids import Grid
-from tunefront.bench.cells import Cell
+from tests.bench.execution.streams import alone, toy_tasks
+from tunefront.bench.cells import Cell, Stage
 from tunefront.bench.cli.main import app
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.identity import Identity
@@ -281,3 +283,23 @@ def test_what_would_have_to_be_downloaded_is_not(grid: MakeGrid, monkeypatch: py
     (entry,) = staleness([record])
     assert entry.missing == ("backbone nobody/no-such-model", "task hub:nobody/no-such-data")
     assert entry.changes == ()
+
+
+def test_a_step_of_a_stream_is_compared_with_its_earlier_tasks(
+    backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = toy_tasks(tmp_path / "data", 2)
+    stage = Stage("replay", ((first, None),), 0.25)
+    record = made(replace(alone(backbones["bert"], [second])[0], stage=stage))
+    assert cell_of(record).stage == stage
+    assert [entry.changes for entry in staleness([record])] == [()]
+    folder = Path(first.removeprefix("dir:"))
+    lines = (folder / "train.jsonl").read_text().splitlines()
+    (folder / "train.jsonl").write_text("\n".join(lines[1:]) + "\n")
+    monkeypatch.chdir(folder)  # a process reads a task once from each working directory
+    (entry,) = staleness([record])
+    assert entry.changes == ("earlier task 1 changed",)
+    shutil.rmtree(folder)
+    monkeypatch.chdir(tmp_path)
+    (entry,) = staleness([record])
+    assert entry.missing

@@ -298,5 +298,6 @@ def test_a_missing_checkpoint_fails_the_step_with_a_reason(
     record, _ = run_cell(cell, store=store)
     assert record.status == "failed"
     assert "checkpoint" in (record.reason or "")
+    assert (record.stream.way, record.stream.earlier) == ("sequential", (tasks[0],))  # no failure of the task alone
     with pytest.raises(RuntimeError, match="checkpoint"):
         StageSetup(cell, store)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from tests.reports.factory import failed, record
+from tests.reports.streamed import passage
+from tunefront.bench.records import Record
 from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.sections.document import compose
 
@@ -50,3 +52,18 @@ def test_a_name_of_several_contents_is_kept():
         _record(task="x/toy"),
     ]
     assert [renamed.task for renamed in unify_names(records)] == ["toy", "x/toy", "toy"]
+
+
+def test_the_earlier_tasks_of_a_stream_are_named_as_the_tasks_are() -> None:
+    """Two machines ran one stream from differently named folders."""
+    prints = {"dir:x/a": "a" * 64, "dir:x/b": "b" * 64, "a": "a" * 64, "b": "b" * 64}
+
+    def step(first: str, second: str) -> Record:
+        made = passage("full", "sequential", (first, second), ((0.8,), (0.6, 0.7)))[0]
+        known = {**ROWS, "task": prints[second], "earlier task 1": prints[first]}
+        return made.model_copy(update={"fingerprints": known})
+
+    there, here = unify_names([step("dir:x/a", "dir:x/b"), step("a", "b")])
+    assert there.task == here.task == "b"
+    assert there.stream.earlier == here.stream.earlier
+    assert set(there.stream.earlier_scores or {}) == set(there.stream.earlier or ()) == {"a"}

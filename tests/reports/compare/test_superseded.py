@@ -8,6 +8,7 @@ import pytest
 
 from tests.bench.records.made import changed
 from tests.reports.factory import failed, record, sha
+from tests.reports.streamed import alone, passage
 from tunefront.bench.records import Record
 from tunefront.reports.compare.superseded import find_superseded, without_mended
 from tunefront.reports.sections.document import compose
@@ -134,3 +135,16 @@ def test_a_failure_of_another_cell_is_shown() -> None:
 def test_records_without_failures_are_as_they_were() -> None:
     records = [at(EARLY, record(versions=OLD)), at(LATE, record())]
     assert without_mended(records) == (records, "")
+
+
+def test_the_steps_of_a_stream_are_cells_of_their_own() -> None:
+    tasks = {"a": 0.8, "b": 0.7}
+    records = [*alone("full", tasks), *passage("full", "sequential", ("a", "b"), ((0.8,), (0.6, 0.7)))]
+    assert find_superseded([at(EARLY, record) for record in records[:-1]] + [at(LATE, records[-1])]) == []
+    step = records[-1]
+    (found,) = find_superseded([at(EARLY, step), at(LATE, step)])
+    assert not found.is_other_data
+    prints = [{**step.fingerprints, "earlier task 1": sha(text)} for text in ("then", "now")]
+    then, now = (step.model_copy(update={"fingerprints": each}) for each in prints)
+    (found,) = find_superseded([at(EARLY, then), at(LATE, now)])
+    assert found.is_other_data
