@@ -12,12 +12,18 @@ from tunefront.reports.sections.studies.study import Chart, HeatMap, Line, Mater
 from tunefront.reports.tables import Cell, Column, Table
 
 IN_WORDS = {
-    "separate": "a checkpoint per task",
-    "sequential": "one model, in sequence",
-    "replay": "one model, with replay",
-    "multitask": "one model, multi-task",
+    "separate": "",
+    "sequential": " in sequence",
+    "replay": " with replay",
+    "multitask": " on all tasks",
 }
-"""Way -> its short name."""
+"""Way -> what follows the method's name."""
+MEANINGS = {
+    "sequential": "in sequence: one model for all tasks, trained on one after another",
+    "replay": "with replay: the same, also on some rows of earlier tasks",
+    "multitask": "on all tasks: the pretrained model, trained on all tasks so far together",
+}
+"""Way -> what it means, for those with one model for all tasks."""
 MOST_MAPS = 4
 """The most score matrices that are drawn."""
 LINES = 8
@@ -26,27 +32,36 @@ LINES = 8
 
 def stream_studies(material: Material) -> list[Study]:
     """A study for each set of tasks that arrived one after another."""
-    return [_study(material, place, stream) for place, stream in enumerate(streams_of(material.records))]
+    streams = streams_of(material.records)
+    return [_study(material, place, stream, len(streams) > 1) for place, stream in enumerate(streams)]
 
 
-def _study(material: Material, number: int, stream: Stream) -> Study:
+def _study(material: Material, number: int, stream: Stream, several: bool) -> Study:
     names = [material.names[task] for task in stream.tasks]
-    runs = _runs(stream)
+    runs, alone = _runs(stream), all(len(row.passages) == 1 for row in stream.rows)
+    intervals = (
+        "."
+        if alone
+        else f": means over {runs}, with 95 % intervals of Student's t between them where they differ. The intervals "
+        "are about other such runs on these tasks and test rows, not about other tasks."
+    )
     where = f"{material.backbones[stream.backbone]}, {describe_shots(stream.shots)} of each task"
     orders = "; ".join(
         f"{place}. {', '.join(material.names[task] for task in order)}" for place, order in enumerate(stream.orders, 1)
     )
     intro = (
         f"{units.plural(len(names), 'task')} arrive one after another on {where}. After each, every earlier task is "
-        f"scored again. Scores × 100: means over {runs}, with 95 % intervals of Student's t between them where they "
-        "differ. The intervals are about other such runs on these tasks and test rows, not about other tasks.",
+        f"scored again. Scores × 100{intervals}",
+        "A method alone has parameters of its own for each task, kept in a checkpoint"
+        + "".join(f"; {text}" for way, text in MEANINGS.items() if any(row.way == way for row in stream.rows))
+        + ".",
         *_findings(stream),
     )
     note = f"Orders: {orders}."
     tables = (_scores(stream, material), _costs(stream), _averages(stream, note))
     return Study(
         f"stream-{number + 1}",
-        f"Tasks in a stream on {material.backbones[stream.backbone]}",
+        f"Tasks in a stream on {material.backbones[stream.backbone]}{f', {number + 1}' if several else ''}",
         intro,
         tables,
         (_over_time(stream), _bytes_over_tasks(stream), *_matrices(stream, material)),
@@ -62,7 +77,7 @@ def _runs(stream: Stream) -> str:
 
 
 def _name(row: StreamRow) -> str:
-    return f"{row.label}, {IN_WORDS[row.way]}"
+    return f"{row.label}{IN_WORDS[row.way]}"
 
 
 def _findings(stream: Stream) -> list[str]:
@@ -75,8 +90,8 @@ def _findings(stream: Stream) -> list[str]:
         )
         same = "every one" if equal == scored else units.count(equal)
         sentences.append(
-            f"With a checkpoint for each task, earlier tasks were scored {units.count(scored)} times after later ones "
-            f"were added: {same} of these gave the same scores as when the task was new, to the bit."
+            f"With a checkpoint for each task, earlier tasks were scored {units.plural(scored, 'time')} after later "
+            f"ones were added: {same} of these gave the same scores as when the task was new, to the bit."
         )
     changes = []
     for row in stream.rows:
@@ -128,7 +143,7 @@ def _scores(stream: Stream, material: Material) -> Table:
                 Cell(_name(row)),
                 _cell(spread([passage.averages[last] for passage in passages]), signed=False),
                 _cell(against),
-                _cell(spread([passage.forgetting for passage in passages]), signed=False),
+                Cell(_mean([passage.forgetting for passage in passages])),
                 _cell(spread([passage.backward_transfer for passage in passages])),
                 _cell(spread([passage.forward_transfer for passage in passages])),
                 Cell(f"{units.count(equal)} of {units.count(scored)}"),
@@ -150,9 +165,9 @@ def _scores(stream: Stream, material: Material) -> Table:
             Column("average"),
             Column("difference"),
             Column("forgetting"),
-            Column("backward transfer"),
-            Column("forward transfer"),
-            Column("unchanged to the bit"),
+            Column("backward", "transfer"),
+            Column("forward", "transfer"),
+            Column("unchanged", "to the bit"),
         ),
         tuple(rows),
         f"{compared}{mixed}Forgetting: the best earlier score on an earlier task less the last one (Chaudhry et al. "
@@ -230,14 +245,14 @@ def _over_time(stream: Stream) -> Chart:
             if found is not None:
                 points.append(Point(step + 1.0, found.mean, found.low, found.high))
         lines.append(Line(_name(row), tuple(points), dashed=row is reference))
-    compared = "" if reference is None else f", points against {_name(reference)}"
+    up = "average score × 100" if reference is None else f"points against {_name(reference)}, on average"
     return Chart(
         "average",
         "Average over the tasks so far",
-        f"Means over {_runs(stream)}; bars are 95 % intervals between these.",
+        f"Means over {_runs(stream)}; bars are 95 % intervals between these where they differ.",
         tuple(lines),
         "tasks so far",
-        f"average score × 100{compared}",
+        up,
     )
 
 
@@ -255,7 +270,7 @@ def _bytes_over_tasks(stream: Stream) -> Chart:
         "Checkpoints of all tasks so far, with the backbone's files if any of its parameters is frozen.",
         tuple(lines),
         "tasks so far",
-        "bytes as a multiple of the backbone's",
+        "bytes, as a multiple of the backbone's",
     )
 
 
