@@ -47,7 +47,7 @@ def draw(shown: HeatMap, width: float, font: float) -> Figure:
         room = width - left - 0.6 * em
         cell = min(room / len(shown.columns), 2.4 * TALLEST)
         tall = min(TALLEST, cell)
-        above, below = 0.6 * em, 5.2 * em
+        above, below = 0.6 * em, 4.0 * em
         height = above + below + tall * len(shown.rows)
         figure.set_size_inches(width, height)
         across = cell * len(shown.columns)

@@ -1,4 +1,4 @@
-"""`tunefront.run` does the same as the command."""
+"""`tunefront.run` and `tunefront.ablate` do the same as the commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tests.bench.world import World
-from tunefront import load_records, run
+from tunefront import ablate, load_records, run
 from tunefront.bench.errors import UserError, UserErrors
 from tunefront.methods.houlsby import Houlsby
 
@@ -26,6 +26,25 @@ def test_run_takes_instances_and_spelled_methods_and_returns_records_in_order(wo
     ]
     assert {record.recipe["epochs"] for record in records} == {1.0}
     assert sorted(record.key for record in load_records(out)) == sorted(record.key for record in records)
+
+
+def test_ablate_varies_the_methods_and_runs_what_is_missing(world: World, tmp_path: Path) -> None:
+    arguments = {"methods": [Houlsby(8), "full"], "tasks": ["docstrings/kind"], "draws": [0], "out": tmp_path}
+    records = ablate("size", values=[2, 4], **arguments)
+    assert [record.label for record in records] == ["houlsby:bottleneck=2", "houlsby:bottleneck=4", "full"]
+    again = ablate("size", values=[4, 16], **arguments)
+    assert [record.key for record in again if record in records] == [records[1].key, records[2].key]
+    removed = ablate("spans", spans="0-2", methods=["lora"], settings={"epochs": 1}, out=tmp_path)
+    assert {record.settings["removed_spans"] for record in removed} == {"0-2"}
+
+
+def test_mistakes_in_an_ablation_come_through(world: World, tmp_path: Path) -> None:
+    for what, given in (("sizes", {}), ("size", {"values": 8}), ("spans", {"spans": "0-6"}), ("init", {"spans": "0"})):
+        with pytest.raises(UserError):
+            ablate(what, out=tmp_path, **given)  # type: ignore[arg-type]
+    with pytest.raises(TypeError):
+        ablate("size", suite="quick", out=tmp_path)
+    assert not world.calls
 
 
 def test_run_never_forks_a_process_that_may_have_computed(world: World, tmp_path: Path) -> None:
