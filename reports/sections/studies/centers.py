@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.records import Record
@@ -15,7 +15,10 @@ from tunefront.reports.sections.studies.study import Point
 from tunefront.reports.tables import Cell
 from tunefront.reports.units import finite
 
-BARS = "Bars: from the lowest to the highest of these runs."
+
+def about_bars(points: Iterable[Point]) -> str:
+    """What the bars of points are, in a sentence after others; empty if no point has one."""
+    return " Bars: from the lowest to the highest of these runs." if any(p.low is not None for p in points) else ""
 
 
 @dataclass(frozen=True)
@@ -60,11 +63,11 @@ def shared_tasks(groups: Sequence[Sequence[Record]]) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*scored))) if scored else ()
 
 
-def says_over(records: Sequence[Record]) -> str:
-    """What a mean is over: `2 tasks, each over 2 draws × 1 seed`."""
-    by_task = group_by(records, lambda record: record.task)
+def says_over(records: Sequence[Record], tasks: Collection[str]) -> str:
+    """What a mean over these tasks is over: `2 tasks, each over 2 draws × 1 seed`."""
+    by_task = group_by([record for record in records if record.task in tasks], lambda record: record.task)
     runs = describe_levels(by_task.values())
-    rows = sorted({record.data.n_test for record in records if record.data.n_test})
+    rows = sorted({record.data.n_test for own in by_task.values() for record in own if record.data.n_test})
     scored = "" if not rows else f" and {_range(rows)} scored rows"
     return f"{units.plural(len(by_task), 'task')}, each over {runs}{scored}"
 

@@ -8,7 +8,7 @@ from tunefront.bench.records import Record
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.names import describe_shots, join_names
-from tunefront.reports.sections.studies.centers import BARS, Center, center, says_over, score_cell, shared_tasks
+from tunefront.reports.sections.studies.centers import Center, about_bars, center, says_over, score_cell, shared_tasks
 from tunefront.reports.sections.studies.study import Chart, Line, Material, Study
 from tunefront.reports.tables import Cell, Column, Table
 
@@ -54,11 +54,12 @@ def _study(
         Line(label, tuple(centers[shots].at(sizes[shots]) for shots in ordered if shots in centers), label in untrained)
         for label, centers in list(found.items())[:MOST]
     )
-    note = f"Mean over {says_over(whole)}. {BARS}" + (" Dashed: nothing is trained." if untrained else "")
+    bars = about_bars(point for line in lines for point in line.points)
+    note = f"Mean over {says_over(whole, tasks)}.{bars}" + (" Dashed: nothing is trained." if untrained else "")
     chart = Chart("rows", "Learning curves", note, lines, "training rows", "100 × score")
     intro = [
-        f"The number of training rows varies, on {backbone}. Scores × 100: means over {says_over(whole)}. Draws are "
-        "nested: with the same seed, a smaller draw is the first rows of a larger one.",
+        f"The number of training rows varies, on {backbone}. Scores × 100: means over {says_over(whole, tasks)}. Draws "
+        "are nested: with the same seed, a smaller draw is the first rows of a larger one.",
         *_findings(found, ordered, untrained),
     ]
     columns = (Column("training rows", numeric=False), *(Column(label) for label in found))

@@ -86,7 +86,7 @@ def _study(
     intro = [
         f"{where}, trained with T-Few's losses on (weight 1) and off (0). LM: likelihood of the right answer; UL: "
         "unlikelihood of the wrong ones; LN: cross-entropy over length-normalised answers. Without any loss nothing "
-        f"can be trained: that row is the model as it is. Scores × 100: means over {says_over(whole)}."
+        f"can be trained: that row is the model as it is. Scores × 100: means over {says_over(whole, tasks)}."
     ]
     listed = "; ".join(f"{effect.name} {_effect_text(effect)}" for effect in effects)
     intro += [f"What a loss adds, in points: {listed}."] if effects else []

@@ -58,7 +58,7 @@ def _study(material: Material, label: str, place: int, records: Sequence[Record]
     intro = (
         f"After {label} was trained on {where}, what it had inserted was left out of each span of blocks, and the rows "
         "were scored again. Nothing was trained again: norms and a head that were trained stay as they are. Blocks are "
-        f"counted from 0. Changes are in points against nothing left out: means over {says_over(records)}.",
+        f"counted from 0. Changes are in points against nothing left out: means over {says_over(records, tasks)}.",
         *_findings(records, tasks, changes, blocks),
     )
     tables = (_table(material, records, tasks, changes),)

@@ -12,7 +12,7 @@ from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.names import describe_shots, join_names
-from tunefront.reports.sections.studies.centers import BARS, Center, center, says_over, score_cell, shared_tasks
+from tunefront.reports.sections.studies.centers import Center, about_bars, center, says_over, score_cell, shared_tasks
 from tunefront.reports.sections.studies.span_removal import verdict
 from tunefront.reports.sections.studies.study import Chart, Line, Material, Point, Study
 from tunefront.reports.tables import Cell, Column, Table
@@ -121,11 +121,11 @@ def _size_study(
     for label, records in others.items():
         found, size = center(records, tasks), trained(records)
         lines += [Line(label, (found.at(size),), True)] if found is not None and size is not None else []
-    note = f"Mean over {says_over(whole)}. {BARS}"
+    note = f"Mean over {says_over(whole, tasks)}.{about_bars(point for line in lines for point in line.points)}"
     chart = Chart(
         "trained", "Score against trained parameters", note, tuple(lines), "trained parameters per task", "100 × score"
     )
-    intro = [f"One size varies, on {where}. Scores × 100: means over {says_over(whole)}."]
+    intro = [f"One size varies, on {where}. Scores × 100: means over {says_over(whole, tasks)}."]
     intro += [_reaches(sweep, tasks, others) for sweep in sweeps]
     tables = (_size_table(material, sweeps, others, tasks),)
     title = f"{join_names(list(dict.fromkeys(sweep.label for sweep in sweeps)))}: size"
@@ -213,11 +213,12 @@ def _value_study(material: Material, number: int, where: str, name: str, sweeps:
     tasks = shared_tasks(groups)
     whole = [record for records in groups for record in records]
     lines = tuple(Line(sweep.label, _points(sweep, tasks)) for sweep in sweeps)
-    chart = Chart("value", f"Score over {name}", f"Mean over {says_over(whole)}. {BARS}", lines, name, "100 × score")
+    note = f"Mean over {says_over(whole, tasks)}.{about_bars(point for line in lines for point in line.points)}"
+    chart = Chart("value", f"Score over {name}", note, lines, name, "100 × score")
     found = {
         sweep.label: {value: center(records, tasks) for value, records in sweep.values.items()} for sweep in sweeps
     }
-    intro = [f"Only {name} varies, on {where}. Scores × 100: means over {says_over(whole)}."]
+    intro = [f"Only {name} varies, on {where}. Scores × 100: means over {says_over(whole, tasks)}."]
     intro += [
         _stays(label, name, {v: c for v, c in centers.items() if c is not None}) for label, centers in found.items()
     ]
@@ -254,5 +255,6 @@ def _stays(label: str, name: str, found: dict[float, Center]) -> str:
     ]
     return (
         f"{text} Houlsby et al. (2019, section 3.6) tried 1e-7 to 1 and found adapters robust below 1e-2, and worse "
-        f"above. {verdict(claims)}"
+        f"above. {verdict(claims)} Values up to {LARGE:g} differ by {max(small) - min(small):.1f} points; the worst "
+        f"larger one is {max(small) - min(large):.1f} below the best of these."
     )
