@@ -37,12 +37,12 @@ class Router:
             _check_alike(backbone, member)
         self.backbone, self.members = backbone, tuple(members)
         self.routing = Routing()
-        backbone.model.eval().requires_grad_(False)
         if any(member.parts.lead.positions for member in members):
             use_lead_attention(backbone.model)
         for path, steps in _steps(backbone, self.members).items():
             route(backbone.model.get_submodule(path), self.routing, steps)
         _split_repeated(backbone, self.routing, self.members)
+        backbone.model.eval().requires_grad_(False)
         leads = {place: member.parts.lead for place, member in enumerate(self.members)}
         self._passes = _passes(backbone, self.routing, leads)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.toys import Untrained, encode, fresh_copy, harness, shake, toy_task
 from tunefront.bench.data.task import Task
-from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.examples import EncodedExamples, stacked
 from tunefront.bench.models.routing.member import Member
 from tunefront.bench.models.routing.router import Router
 from tunefront.bench.models.routing.rows import MixedRows
@@ -44,7 +44,7 @@ def fit(method: Method, folder: str, task: Task | None = None, seed: int = 0, **
     member = Member.of(f"{spell(method)} {seed}", backbone, scorer)
     backbone.model.eval()
     with torch.inference_mode():
-        alone = torch.cat([scorer(rows.batch([row])) for row in range(len(rows))])
+        alone = stacked([scorer(rows.batch([row]))[0] for row in range(len(rows))])
     return Fitted(member, rows, alone.clone())
 
 
