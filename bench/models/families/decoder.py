@@ -123,7 +123,7 @@ class Decoder(LanguageModel):
         if self.needs_separate_rows or not self.side_by_side:
             name = type(self.model).__name__
             raise Unsupported(f"{name} ignores the positions and masks that a lead needs")
-        return {"decoder": cast("PreTrainedModel", self.model.get_submodule(logits.body_paths(self.model)[0]))}
+        return {"decoder": cast("PreTrainedModel", self.model.get_submodule(self._body))}
 
     def _run_sample(self, keys: LedKeys) -> object:
         return self._base(**self._sample_inputs(), leads=keys)
@@ -267,13 +267,19 @@ class Decoder(LanguageModel):
     def _base(self, **inputs: object) -> Tensor:
         """The states after the final norm, (rows, seq, width). No cache by default: a model's own kind of cache may be
         usable by that model only."""
-        body = logits.body_paths(self.model)[0]
-        states = getattr(self.model.get_submodule(body)(**{"use_cache": False, **inputs}), "last_hidden_state", None)
+        states = getattr(
+            self.model.get_submodule(self._body)(**{"use_cache": False, **inputs}), "last_hidden_state", None
+        )
         if states is None:
             raise Unsupported(
                 f"{type(self.model).__name__} returns no states in addition to its logits, but they are needed"
             )
         return cast(Tensor, states)
+
+    @cached_property
+    def _body(self) -> str:
+        """The path of the module that returns states; finding it walks through all modules."""
+        return logits.body_paths(self.model)[0]
 
     def _whole(self, **inputs: object) -> Tensor:
         """The model's own logits, (rows, seq, vocabulary)."""

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.methods.inject import Tap, Where
+from tunefront.methods.torch_internals import bare_copy, own_buffers, own_parameters, own_parts
 
 NAME = "routed"
 """The name of the child module of a leaf that routes its rows."""
@@ -20,6 +21,8 @@ Acts = Where | Literal["tap", "instead"]
 """Where a module acts: as in `inject.plug`, a `tap` only holds its leaf's input, and `instead` of the leaf's output
 comes that of the module for the same input."""
 Step = tuple[Acts, nn.Module]
+FEWEST_JOINT = 8
+"""Members whose vectors are gathered unit by unit; with fewer, one after another is faster."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,9 @@ class Routing:
         Args: columns, the position of the first column of each row (rows, 1) by stack; virtual, the columns before the
         real tokens of an encoder's rows.
         """
-        with self._during(Now(_spans(members), len(members), None, columns or {}, virtual)):
+        spans = _spans(members)
+        alone = spans[0].member if len(spans) == 1 else None
+        with self._during(Now(() if len(spans) == 1 else spans, len(members), alone, columns or {}, virtual)):
             yield
 
     @contextmanager
@@ -76,6 +81,8 @@ class Now:
     alone: int | None = None
     columns: Mapping[str, Tensor] = field(default_factory=dict)
     virtual: int = 0
+    rows: dict[tuple[tuple[int, ...], int, int], Tensor] = field(default_factory=dict)
+    """What `JointVectors.rows_of` computed, for the life of the pass."""
     shared: dict[int, tuple[Tensor, Mapping[int, Tensor]]] = field(default_factory=dict)
     """The outputs of leaves for inputs without units, by identity, and the members' own ones."""
 
@@ -94,43 +101,151 @@ class Routed(nn.Module):
 
     def __init__(self, routing: Routing, steps: Mapping[int, Sequence[Step]]):
         super().__init__()
-        self.routing = routing
-        self.modules_of = nn.ModuleDict(
-            {str(member): nn.ModuleList(module for _, module in own) for member, own in steps.items()}
-        )
-        self._before = {member: [step for step in own if step[0] in ("before", "tap")] for member, own in steps.items()}
-        self._after = {
-            member: [step for step in own if step[0] not in ("before", "tap")] for member, own in steps.items()
-        }
+        self.entering = _Side(routing, _chosen(steps, ("before", "tap")), _enter)
+        self.leaving = _Side(routing, _chosen(steps, ("instead", "after", "parallel")), _leave)
 
     def before(self, x: Tensor) -> Tensor:
         """The input of the leaf."""
-        return self._by_member(self._before, _entering, x)
+        changed: Tensor = self.entering(x)
+        return changed
 
     def after(self, x: Tensor, output: Tensor) -> Tensor:
         """The output of the leaf, for its input x."""
-        return self._by_member(self._after, _leaving, output, x)
+        changed: Tensor = self.leaving(output, x)
+        return changed
 
-    def _by_member(
-        self, steps: Mapping[int, Sequence[Step]], act: Callable[..., Tensor], changed: Tensor, *others: Tensor
-    ) -> Tensor:
-        """`changed` after each member's steps for its own units."""
-        now = self.routing.now
+
+def _chosen(steps: Mapping[int, Sequence[Step]], acts: Collection[str]) -> dict[int, list[Step]]:
+    chosen = {member: [step for step in own if step[0] in acts] for member, own in steps.items()}
+    return {member: own for member, own in chosen.items() if own}
+
+
+class _Side(nn.Module):
+    """The steps of each member before or after a leaf; `act` takes one member's through its own units."""
+
+    def __init__(self, routing: Routing, steps: Mapping[int, list[Step]], act: Callable[..., Tensor]):
+        super().__init__()
+        self.routing, self.steps, self.act = routing, steps, act
+        self.of_members = nn.ModuleList(nn.ModuleList(module for _, module in own) for own in steps.values())
+        self.joined = {member: group for group in joint_vectors(steps) for member in group.members}
+        self.groups = nn.ModuleList(dict.fromkeys(self.joined.values()))
+
+    def forward(self, changed: Tensor, *others: Tensor) -> Tensor:
+        """The input or the output of the leaf, after each member's steps for its own units."""
+        steps, now = self.steps, self.routing.now
         if not now.spans:
-            own = () if now.alone is None else steps.get(now.alone, ())
-            return act(own, changed, *others) if own else changed
-        present = {span.member for span in now.spans if steps.get(span.member)}
+            only = () if now.alone is None else steps.get(now.alone, ())
+            return self.act(only, changed, *others) if only else changed
+        present = {span.member for span in now.spans if span.member in steps}
         if not present:
             return changed
         if others and isinstance(others[0], nn.Parameter):  # a weight has no units (DeBERTa's relative positions)
-            now.shared[id(changed)] = changed, {m: act(steps[m], changed, *others) for m in present}
+            now.shared[id(changed)] = changed, {m: self.act(steps[m], changed, *others) for m in present}
             return changed
         grouped = [_by_unit(tensor, now.count) for tensor in (changed, *others)]
-        parts = [
-            act(steps.get(span.member, ()), *(tensor[span.start : span.end] for tensor in grouped))
-            for span in now.spans
-        ]
-        return torch.cat(parts).reshape(changed.shape)
+        parts = []
+        for run in self._runs(now.spans):
+            own = [tensor[run[0].start : run[-1].end] for tensor in grouped]
+            member, group = run[0].member, self.joined.get(run[0].member)
+            if group is not None and len(run) > 1:
+                parts.append(group(own, group.rows_of(run, now)))
+            else:
+                parts.append(self.act(steps[member], *own) if member in steps else own[0])
+        return (parts[0] if len(parts) == 1 else torch.cat(parts)).reshape(changed.shape)
+
+    def _runs(self, spans: Sequence[Span]) -> Iterator[list[Span]]:
+        """Consecutive spans whose members' steps can be taken at once."""
+        run: list[Span] = []
+        for span in spans:
+            if run and not self._goes_with(span.member, run[-1].member):
+                yield from self._at_once(run)
+                run = []
+            run.append(span)
+        yield from self._at_once(run)
+
+    def _at_once(self, run: list[Span]) -> list[list[Span]]:
+        """The run, or each of its spans if they are so few that one after another is faster."""
+        return [run] if len(run) >= FEWEST_JOINT or run[0].member not in self.steps else [[span] for span in run]
+
+    def _goes_with(self, member: int, other: int) -> bool:
+        if member not in self.steps or other not in self.steps:
+            return member not in self.steps and other not in self.steps
+        group = self.joined.get(member)
+        return group is not None and group is self.joined.get(other)
+
+
+class JointVectors(nn.Module):
+    """One step of several members at once: each has one vector, which acts on every unit alike.
+
+    Args: acts, module, as in a step; name of the vector in the module; vectors (members, width); members, in order.
+    """
+
+    vectors: Tensor
+
+    def __init__(self, acts: Acts, module: nn.Module, name: str, vectors: Tensor, members: Sequence[int]):
+        super().__init__()
+        self.acts, self.name, self.members = acts, name, tuple(members)
+        self.module = bare_copy(module)
+        delattr(self.module, name)
+        self.register_buffer("vectors", vectors)
+        self._rows = {member: row for row, member in enumerate(members)}
+
+    def rows_of(self, run: Sequence[Span], now: Now) -> Tensor:
+        """The vector of each unit of these spans, (units,): the same for all leaves of a pass with these members."""
+        key = self.members, run[0].start, run[-1].end
+        if key not in now.rows:
+            rows = [self._rows[span.member] for span in run for _ in range(span.end - span.start)]
+            now.rows[key] = torch.tensor(rows, device=self.vectors.device)
+        return now.rows[key]
+
+    def forward(self, own: Sequence[Tensor], rows: Tensor) -> Tensor:
+        """What the step makes of units of several members, given the vector of each, (units,)."""
+        vectors = self.vectors[rows]
+        setattr(self.module, self.name, vectors.reshape(len(rows), *(1,) * (own[0].dim() - 2), -1))
+        act = _leave if len(own) > 1 else _enter
+        return act([(self.acts, self.module)], *own)
+
+
+def joint_vectors(steps: Mapping[int, Sequence[Step]]) -> list[JointVectors]:
+    """The groups of members whose only step has one vector, and whose modules do the same with a vector per unit as one
+    after another; each is tried."""
+    kinds: dict[tuple[Acts, type, str, int], list[int]] = {}
+    for member, own in steps.items():
+        acts, module = own[0]
+        name, vector = _only_vector(module)
+        if len(own) == 1 and acts != "tap" and vector is not None:
+            kinds.setdefault((acts, type(module), name, len(vector)), []).append(member)
+    groups = []
+    for (acts, _, name, _), members in kinds.items():
+        modules = [steps[member][0][1] for member in members]
+        stacked = torch.stack([cast(Tensor, getattr(module, name)).detach() for module in modules])
+        joint = JointVectors(acts, modules[0], name, stacked, members)
+        if len(members) > 1 and _agrees(joint, modules):
+            groups.append(joint)
+    return groups
+
+
+def _only_vector(module: nn.Module) -> tuple[str, Tensor | None]:
+    """The name and the value of a module's vector; None if it has other tensors or parts too."""
+    tensors = {**own_parameters(module), **own_buffers(module)}
+    ((name, tensor),) = tensors.items() if len(tensors) == 1 else [("", None)]
+    alone = tensor is not None and tensor.dim() == 1 and tensor.is_floating_point() and not own_parts(module).modules
+    return name, tensor if alone else None
+
+
+def _agrees(joint: JointVectors, modules: Sequence[nn.Module]) -> bool:
+    """Whether modules at once do on a few numbers what each does alone."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randn(len(modules), 2, joint.vectors.shape[1], generator=generator).to(joint.vectors)
+    own = [x, x] if joint.acts != "before" else [x]
+    act = _leave if len(own) > 1 else _enter
+    with torch.no_grad():
+        alone = [act([(joint.acts, module)], *(part[place] for part in own)) for place, module in enumerate(modules)]
+        try:
+            together = joint(own, torch.arange(len(modules), device=x.device))
+        except (RuntimeError, ValueError, TypeError):
+            return False
+    return together.shape == x.shape and torch.allclose(together, torch.stack(alone), rtol=1e-5, atol=1e-5)
 
 
 def _by_unit(x: Tensor, units: int) -> Tensor:
@@ -143,7 +258,7 @@ def _by_unit(x: Tensor, units: int) -> Tensor:
     raise RuntimeError(f"a leaf of the backbone was called on {tuple(x.shape)}, which are no {units} rows or tokens")
 
 
-def _entering(steps: Sequence[Step], x: Tensor) -> Tensor:
+def _enter(steps: Sequence[Step], x: Tensor) -> Tensor:
     for acts, module in steps:
         if acts == "tap":
             cast(Tap, module).input = x
@@ -152,7 +267,7 @@ def _entering(steps: Sequence[Step], x: Tensor) -> Tensor:
     return x
 
 
-def _leaving(steps: Sequence[Step], output: Tensor, x: Tensor) -> Tensor:
+def _leave(steps: Sequence[Step], output: Tensor, x: Tensor) -> Tensor:
     for acts, module in steps:
         made = module(output if acts == "after" else x)
         output = output + made if acts == "parallel" else made

@@ -43,6 +43,7 @@ class Router:
             route(backbone.model.get_submodule(path), self.routing, steps)
         _split_repeated(backbone, self.routing, self.members)
         backbone.model.eval().requires_grad_(False)
+        self._rank = _rank(self.members)
         leads = {place: member.parts.lead for place, member in enumerate(self.members)}
         self._passes = _passes(backbone, self.routing, leads)
 
@@ -52,7 +53,7 @@ class Router:
         A scorer that makes several passes (over several prompts) gets each of them together with those of the others.
         Errors: ValueError if a member has two batches.
         """
-        rows = dict(sorted(batches, key=lambda pair: pair[0]))
+        rows = dict(sorted(batches, key=lambda pair: self._rank[pair[0]]))
         if len(rows) < len(batches):
             raise ValueError("a member has two batches; give its rows in one")
         answers: dict[int, list[Tensor]] = {member: [] for member in rows}
@@ -157,6 +158,16 @@ def _split_repeated(backbone: Backbone, routing: Routing, members: Sequence[Memb
             repeated.setdefault(path.rpartition(".")[0], set()).update(special)
     for path, special in repeated.items():
         split(backbone.model.get_submodule(path), routing, frozenset(special))
+
+
+def _rank(members: Sequence[Member]) -> dict[int, int]:
+    """The place of each member in a pass: those with the same kinds of modules stand together."""
+    kinds = [
+        [(path, [(a, type(m).__name__) for a, m in own]) for path, own in member.parts.steps.items()]
+        for member in members
+    ]
+    ordered = sorted(range(len(members)), key=lambda member: (str(kinds[member]), member))
+    return {member: place for place, member in enumerate(ordered)}
 
 
 def _passes(backbone: Backbone, routing: Routing, leads: Mapping[int, Leading]) -> Passes:
