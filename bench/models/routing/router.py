@@ -58,7 +58,7 @@ class Router:
             raise ValueError("a member has two batches; give its rows in one")
         answers: dict[int, list[Tensor]] = {member: [] for member in rows}
         scores: dict[int, Tensor] = {}
-        with torch.inference_mode():
+        with torch.no_grad():
             while waiting := [member for member in rows if member not in scores]:
                 requests = []
                 for member in waiting:
@@ -95,16 +95,26 @@ class Router:
             return asks.request
 
     @contextmanager
-    def _in_place_of(self, member: int, answers: Sequence[Tensor]) -> Iterator[None]:
-        """Within, a member's backbone has the router's model, and gets the results of its passes from `answers`."""
+    def as_member(self, member: int) -> Iterator[Backbone]:
+        """Within, a member's backbone has the router's model, all of which is the member's: it encodes rows and reads
+        demonstrations."""
         own = self.members[member].backbone
-        before = own.elsewhere, own.model
-        own.elsewhere, own.model = _Answers(member, answers), self.backbone.model
+        before, own.model = own.model, self.backbone.model
         try:
             with self.routing.only(member):
-                yield
+                yield own
         finally:
-            own.elsewhere, own.model = before
+            own.model = before
+
+    @contextmanager
+    def _in_place_of(self, member: int, answers: Sequence[Tensor]) -> Iterator[None]:
+        """The same, and passes get their results from `answers`."""
+        with self.as_member(member) as own:
+            before, own.elsewhere = own.elsewhere, _Answers(member, answers)
+            try:
+                yield
+            finally:
+                own.elsewhere = before
 
 
 class _Asks(BaseException):

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import torch
 
 from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.families import Backbone, Decoder
+from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET
 from tunefront.methods.base import Batch
 
 Tag = tuple[int, int]
@@ -31,6 +33,13 @@ class MixedRows:
     padded: bool = True
     budget: int | None = None
     pass_cost: int = CPU_PASS
+
+    @classmethod
+    def of(cls, backbone: Backbone, examples: Sequence[EncodedExamples]) -> MixedRows:
+        """The examples of the members of a router with this backbone."""
+        on_cuda = backbone.model.device.type == "cuda"
+        budget = CUDA_BUDGET if on_cuda else CPU_BUDGET
+        return cls(examples, not isinstance(backbone, Decoder), budget, CUDA_PASS if on_cuda else CPU_PASS)
 
     @property
     def tags(self) -> list[Tag]:
