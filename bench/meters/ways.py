@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import random
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -62,13 +63,13 @@ class Serving:
         tags = [(member, own[member][turn]) for turn, member in sorted(turns)][: self.most_rows]
         return [tags[start : start + self.batch_size] for start in range(0, len(tags), self.batch_size)]
 
-    def measure(self, rounds: int = 3) -> dict[ServingWay, Served]:
+    def measure(self, rounds: int = 3, now: Callable[[], float] = time.perf_counter) -> dict[ServingWay, Served]:
         """Runs one batch in every way, for warming up and memory, then rounds of all batches in each way in turn, so
-        that all of them see the same machine."""
-        runs = self._runs()
+        that all of them see the same machine. `now` is the function that clocks read."""
+        runs = self.runs()
         device = self.published.model.device
         memory = {way: self._memory(way, run) for way, run in runs.items()}
-        clocks = {way: Clock(device) for way in runs}
+        clocks = {way: Clock(device, now) for way in runs}
         for _ in range(rounds):
             for way, run in runs.items():
                 with clocks[way].running():
@@ -91,7 +92,8 @@ class Serving:
         copied.model = copy.deepcopy(self.published.model)
         return copied
 
-    def _runs(self) -> dict[ServingWay, Run]:
+    def runs(self) -> dict[ServingWay, Run]:
+        """What scores batches of rows, by way."""
         router, rows = self.router, self.rows
 
         def mixed(arrivals: Sequence[Sequence[Tag]]) -> None:
