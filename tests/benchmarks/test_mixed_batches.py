@@ -43,6 +43,7 @@ def test_mixed_batches_against_switching_and_a_model_per_task(benchmark: Any, ba
     assert rows[-1]["mixed / switching"] > 1.2  # type: ignore[operator]  # a pass for each row against a few passes
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # peft's, about transformers
 @pytest.mark.skipif(importlib.util.find_spec("peft") is None, reason="peft is not installed")
 @pytest.mark.parametrize("n_tasks", [8, 64])
 def test_mixed_lora_against_that_of_peft(benchmark: Any, n_tasks: int) -> None:

@@ -26,6 +26,7 @@ from tests.toys import (
     toy_task,
 )
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.routing.hosts import FEWEST_JOINT, JointVectors, joint_vectors
 from tunefront.bench.models.routing.member import Member, check_parts
 from tunefront.bench.models.routing.router import Router
 from tunefront.bench.models.routing.rows import MixedRows, Tag
@@ -33,13 +34,14 @@ from tunefront.methods.base import Backbone, Method, Unsupported
 from tunefront.methods.bitfit import BitFit
 from tunefront.methods.cartridge import Cartridge
 from tunefront.methods.houlsby import Houlsby
-from tunefront.methods.ia3 import IA3
+from tunefront.methods.ia3 import IA3, Rescale
 from tunefront.methods.icl import ICL
 from tunefront.methods.inject import plug
 from tunefront.methods.lora import LoRA
 from tunefront.methods.parallel_adapter import ParallelAdapter
 from tunefront.methods.prefix_tuning import PrefixTuning
 from tunefront.methods.prompt_tuning import PromptTuning
+from tunefront.methods.scaling import Scaling
 
 OF_THE_BACKBONE = ("full", "top_layers", "fish", "said")
 """The methods that change matrices which all rows share."""
@@ -313,3 +315,49 @@ def test_plugs_of_embeddings_keep_to_their_rows(family: str, folders: dict[str, 
     fitted = [fit(OnEmbeddings(), folders[family]), fit_once(Houlsby(), folders[family], None, 2)]
     router, rows = mixed(fitted, folders[family])
     assert_as_alone(fitted, scored(router, rows, shuffled(rows.tags)))
+
+
+@pytest.mark.parametrize("family", ["bert", "deberta-v2", "opt", "llama", "t5", "bart"])
+def test_vectors_of_many_members_act_as_one_after_another(family: str, folders: dict[str, str]) -> None:
+    """More members of a kind than are taken one by one, next to another kind and to members without it."""
+    kinds = [IA3(), Scaling(), BitFit(missing="add")]
+    fitted = [fit_once(kind, folders[family], None, seed) for kind in kinds for seed in range(FEWEST_JOINT + 1)]
+    fitted += [fit_once(Houlsby(), folders[family], None, 2)]
+    router, rows = mixed(fitted, folders[family])
+    sides = [module for module in router.backbone.model.modules() if isinstance(module, JointVectors)]
+    assert sides
+    assert_as_alone(fitted, scored(router, rows, shuffled(rows.tags)))
+    few = [tag for tag in rows.tags if tag[0] in (0, 1, len(fitted) - 1)]
+    for (member, row), scores in zip(few, router.score_rows(rows, few), strict=True):
+        torch.testing.assert_close(scores, fitted[member].alone[row], rtol=1e-5, atol=1e-5)
+
+
+class Centred(nn.Module):
+    """A vector that does not act on every unit alike."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.scale / self.scale.mean()
+
+
+def test_a_module_that_is_not_elementwise_is_not_joined() -> None:
+    modules = [Centred(4) for _ in range(3)]
+    with torch.no_grad():
+        for place, module in enumerate(modules):
+            module.scale.add_(torch.arange(4.0) * (place + 1))
+    assert joint_vectors({place: [("after", module)] for place, module in enumerate(modules)}) == []
+    rescaled = [Rescale(4) for _ in range(3)]
+    (group,) = joint_vectors({place: [("after", module)] for place, module in enumerate(rescaled)})
+    assert group.members == (0, 1, 2)
+
+
+def test_a_leaf_that_gets_no_rows_is_an_error(folders: dict[str, str]) -> None:
+    router, _ = mixed(
+        [fit_once(IA3(), folders["bert"], None, 0), fit_once(IA3(), folders["bert"], None, 1)], folders["bert"]
+    )
+    value = router.backbone.model.get_submodule("encoder.layer.0.attention.self.value")
+    with router.routing.units([0, 1, 1]), pytest.raises(RuntimeError, match="rows or tokens"):
+        value(torch.zeros(2, 4, 32))
