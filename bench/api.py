@@ -1,4 +1,4 @@
-"""The Python API of the `run`, `ablate`, `plan` and `check` commands."""
+"""The Python API of the commands that run cells, predict their costs, or look at data."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
     from tunefront.bench.check.findings import Check
     from tunefront.bench.execution.grid import Grid
+    from tunefront.bench.execution.mixed_model import MixedModel
+    from tunefront.bench.execution.mixing import Mixtures
     from tunefront.bench.execution.stream import Streams
     from tunefront.bench.forecast.forecast import Forecast
 
@@ -183,11 +185,60 @@ def stream(
     return _records_of(expansion, out, workers, arrange)
 
 
+def mix(
+    suite: str | None = None,
+    *,
+    out: str | Path = "results",
+    workers: int = 1,
+    **selection: Any,  # Any: the keywords of `run`
+) -> list[Record]:
+    """Scores rows of several methods and tasks in one batch, as `tunefront mix` does; returns the members' records.
+
+    Args: suite, by default `mix`; out and workers as in `run`; selection, the lists, data and settings of `run`: every
+    method on every task is a member.
+    Errors: as `run`, and UserError for methods that cannot share a batch; TypeError for a keyword that `run` does not
+    have.
+
+        from tunefront import mix
+
+        for record in mix(methods=["ia3", "lora"], tasks=["docstrings/kind", "docstrings/match"]):
+            print(record.label, record.task, record.mixed.largest_difference, record.mixed.rows_per_second)
+    """
+    quiet_libraries()
+    from tunefront.bench.execution.mixing import SUITE, Mixtures
+
+    return _records_of(_selected(suite or SUITE, selection), out, workers, Mixtures.of)
+
+
+def mixed_model(suite: str | None = None, **selection: Any) -> MixedModel:  # Any: as in `mix`
+    """Trains every method of a suite on each of its tasks, and returns one model for all of them: it answers rows of
+    any of its members together, each through the small modules of its own.
+
+    Args and errors: as `mix`; nothing is recorded, and only one backbone may be given.
+
+        from tunefront import mixed_model
+
+        model = mixed_model(methods=["ia3", "lora"], tasks=["docstrings/kind"])
+        model.predict([("ia3@docstrings/kind", "Return the sum."), ("lora@docstrings/kind", "A sum of numbers.")])
+    """
+    quiet_libraries()
+    from tunefront.bench.execution.mixed_model import MixedModel
+    from tunefront.bench.execution.mixing import SUITE
+
+    return MixedModel(_selected(suite or SUITE, selection).cells)
+
+
+def _selected(suite: str, selection: dict[str, Any]) -> Expansion:  # Any: the keywords of `run`
+    for name in {"data", "text"} & selection.keys():
+        selection[name] = _listed(selection[name])
+    return expand(suite, Overrides(**selection))
+
+
 def _records_of(
     expansion: Expansion,
     out: str | Path,
     workers: int,
-    arrange: Callable[[Sequence[Cell]], Grid | Streams] | None = None,
+    arrange: Callable[[Sequence[Cell]], Grid | Streams | Mixtures] | None = None,
 ) -> list[Record]:
     """Runs the cells that have no record yet; returns the records of all of them, in order."""
     from tunefront.bench.execution.grid import Grid

@@ -15,11 +15,12 @@ change.
   versions too.
 - `torch.ops.prim.device`: what torch calls to read the device of a fake tensor.
 - Operators of `torch.ops.aten` whose names begin with `_`: attention on the CPU, reading a number, `_unsafe_view`.
-- `Module._forward_pre_hooks` and `_forward_hooks`: the order in which plugs act.
+- `Module._forward_pre_hooks` and `_forward_hooks`: the order in which plugs act, and a copy without any.
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, TypeVar, cast
@@ -42,6 +43,7 @@ __all__ = [
     "NoValues",
     "OwnParts",
     "TorchDispatchMode",
+    "bare_copy",
     "hooks_of",
     "in_backward",
     "make_fake",
@@ -180,6 +182,15 @@ def own_parts(module: nn.Module) -> OwnParts:
 def put_parts(module: nn.Module, parts: OwnParts) -> None:
     """Makes the module of these parts."""
     module._parameters, module._modules = parts
+
+
+def bare_copy(module: nn.Module) -> nn.Module:
+    """A deep copy without child modules and without what runs before and after the forward pass."""
+    copied = copy.deepcopy(module)
+    put_parts(copied, OwnParts(copied._parameters, {}))
+    copied._forward_pre_hooks.clear()
+    copied._forward_hooks.clear()
+    return copied
 
 
 def hooks_of(module: nn.Module) -> list[Callable[..., object]]:

@@ -72,7 +72,7 @@ def test_a_bare_name_says_what_to_import(name: str) -> None:
 
 def test_every_public_name_is_there() -> None:
     calls, kinds = (
-        {"run", "ablate", "stream", "plan", "check", "report", "diff", "load_records", "plug"},
+        {"run", "stream", "ablate", "mix", "mixed_model", "plan", "check", "report", "diff", "load_records", "plug"},
         {"Record", "Records", "Method", "Recipe", "Sites"},
     )
     public = calls | kinds | {"Unsupported"}

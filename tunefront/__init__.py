@@ -1,7 +1,8 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `stream`, `ablate`, `plan`, `check`, `report`, `diff` and `load_records` do the same as the command line. Your
-own method is a subclass of `Method`. Heavy libraries are imported when a name is first used.
+`run`, `stream`, `mix`, `ablate`, `plan`, `check`, `report`, `diff` and `load_records` do the same as the command line;
+`mixed_model` trains one model that answers for several methods and tasks. Your own method is a subclass of `Method`.
+Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
 `tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tunefront.bench.api import ablate as ablate
     from tunefront.bench.api import check as check
+    from tunefront.bench.api import mix as mix
+    from tunefront.bench.api import mixed_model as mixed_model
     from tunefront.bench.api import plan as plan
     from tunefront.bench.api import run as run
     from tunefront.bench.api import stream as stream
@@ -41,6 +44,8 @@ __all__ = [
     "check",
     "diff",
     "load_records",
+    "mix",
+    "mixed_model",
     "plan",
     "plug",
     "report",
@@ -59,6 +64,8 @@ _FROM = {
     "check": ("tunefront.bench.api", "check"),
     "diff": ("tunefront.reports", "diff"),
     "load_records": ("tunefront.bench.records", "load_records"),
+    "mix": ("tunefront.bench.api", "mix"),
+    "mixed_model": ("tunefront.bench.api", "mixed_model"),
     "plan": ("tunefront.bench.api", "plan"),
     "plug": ("tunefront.methods.inject", "plug"),
     "report": ("tunefront.reports", "write"),

@@ -16,6 +16,7 @@ from tunefront.bench.cli.diff import diff
 from tunefront.bench.cli.fetch import fetch
 from tunefront.bench.cli.init import init
 from tunefront.bench.cli.list import list_
+from tunefront.bench.cli.mix import mix
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
 from tunefront.bench.cli.prune import prune
@@ -71,6 +72,7 @@ app = typer.Typer(
 )
 app.command()(run)
 app.command()(stream)
+app.command()(mix)
 app.command()(check)
 app.command()(report)
 app.command()(diff)

@@ -129,6 +129,12 @@ StreamSuite = Annotated[
         help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `stream`.", metavar="SUITE"
     ),
 ]
+MixSuite = Annotated[
+    str | None,
+    typer.Argument(
+        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `mix`.", metavar="SUITE"
+    ),
+]
 Orders = Annotated[
     str, typer.Option(help="Orders of the tasks by seed, 0,1,2: 0 is as given, others are drawn.", metavar="N,N")
 ]

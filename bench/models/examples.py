@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
 from tunefront.bench.models.shapes import CostModel, Shape
@@ -236,3 +237,9 @@ def to_device(batch: Batch, device: torch.device | None) -> Batch:
     if device is None or device.type == "cpu":
         return batch
     return Batch({name: value.to(device) for name, value in batch.inputs.items()}, batch.labels.to(device), batch.rows)
+
+
+def stacked(rows: Sequence[Tensor]) -> Tensor:
+    """The rows as one tensor, with -inf where a row has fewer values than others."""
+    most = max(map(len, rows))
+    return torch.stack([nn.functional.pad(row, (0, most - len(row)), value=-math.inf) for row in rows])

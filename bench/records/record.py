@@ -240,6 +240,35 @@ class Stream(Group):
         return self.way is not None
 
 
+class Mixed(Group):
+    """The cell as a member of mixed batches, in which rows of several cells share passes through one backbone; null if
+    it was never one. Ways to score: mixed; switching, one task after another on one backbone; separate, with a copy of
+    the backbone for every task (left out where the copies would take too much memory)."""
+
+    members: tuple[str, ...] | None = Field(
+        default=None, description="keys of the cells whose rows were mixed, this one among them, in order"
+    )
+    largest_difference: float | None = Field(
+        default=None, description="largest difference of a score in mixed batches from that of the cell alone"
+    )
+    changed_answers: Count = Field(default=None, description="rows with another answer than alone")
+    n_rows: Count = Field(default=None, description="rows of all members whose scoring was timed, in each way")
+    rows_per_second: dict[str, float] | None = Field(
+        default=None, description="way -> rows of all members scored per second, in batches of settings.eval_batch_size"
+    )
+    weights_bytes: dict[str, Amount] | None = Field(
+        default=None, description="way -> bytes of the backbone or its copies, and of all members' modules and heads"
+    )
+    peak_bytes: dict[str, Amount] | None = Field(
+        default=None, description="way -> these, and the most bytes of tensors beside them"
+    )
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the cell was a member of mixed batches."""
+        return self.members is not None
+
+
 class Collapse(Group):
     """Whether the cell gives nearly always the same answer, or does not beat a constant one; null for regression."""
 
@@ -525,6 +554,7 @@ class Record(BaseModel):
         "without them, not trained again; null if none are removed",
     )
     stream: Stream = Field(default=Stream(), description="a step of a stream of tasks")
+    mixed: Mixed = Field(default=Mixed(), description="the cell as a member of mixed batches")
     training: Training = Field(default=Training(), description="steps and loss of the training")
     parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
     storage: Storage = Field(default=Storage(), description="bytes to keep on disk")
@@ -599,7 +629,7 @@ def leaves() -> dict[str, FieldInfo]:
 
 _VARYING = (
     *("attempts", "paper", "deviations", "method_file", "method_sources"),
-    *("seconds", "cpu_seconds", "examples_per_second", "memory.cuda", "memory.start_resident_bytes"),
+    *("seconds", "cpu_seconds", "examples_per_second", "memory.cuda", "memory.start_resident_bytes", "mixed"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
     *("environment.cpu_model", "environment.device_name"),
 )

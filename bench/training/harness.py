@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -20,7 +19,7 @@ from tunefront.bench.meters.flops.by_phase import FlopLedger
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory, peak_memory
 from tunefront.bench.meters.memory.phases import BatchReplay, MemoryMeter, PhaseMemory, requiring_grad
 from tunefront.bench.meters.time import Clock
-from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.examples import EncodedExamples, stacked
 from tunefront.bench.models.restorable import make_writable
 from tunefront.bench.records import Spread
 from tunefront.bench.records.environment import versions
@@ -245,7 +244,7 @@ class MeasuringHarness:
             shapes.add(batch)
             outputs.update(zip(rows, values, strict=True))
             self._report(phase, done, part[1] * len(order))
-        return _stacked([outputs[row] for row in range(len(examples))])
+        return stacked([outputs[row] for row in range(len(examples))])
 
 
 def row_values(values: object, rows: int, phase: str) -> Tensor:
@@ -258,9 +257,3 @@ def row_values(values: object, rows: int, phase: str) -> Tensor:
     if values.is_complex():
         raise TypeError(f"{source} returned complex numbers ({values.dtype}), not real ones")
     return values
-
-
-def _stacked(rows: Sequence[Tensor]) -> Tensor:
-    """The rows as one tensor, with -inf where a row has fewer values than others."""
-    most = max(map(len, rows))
-    return torch.stack([nn.functional.pad(row, (0, most - len(row)), value=-math.inf) for row in rows])

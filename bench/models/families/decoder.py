@@ -86,12 +86,8 @@ class Decoder(LanguageModel):
         return self._scored(batch, None, 0, together=False)
 
     def _scored(self, batch: Batch, prefix: CachedPrefix | None, kept: int, together: bool) -> Tensor:
-        queries = _unpadded(prefixed_input(batch, prefix, "input_ids"), prefixed_input(batch, prefix, "attention_mask"))
-        ids, mask = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
-        choices = [
-            [choice for choice in _unpadded(row_ids, row_mask) if choice]
-            for row_ids, row_mask in zip(ids, mask, strict=True)
-        ]
+        queries = unpadded(prefixed_input(batch, prefix, "input_ids"), prefixed_input(batch, prefix, "attention_mask"))
+        choices, ids = choices_of(batch), batch.inputs["choice_ids"]
         if not self.side_by_side:
             shots = prefix.demonstrations.ids[: prefix.demonstrations.ends[kept]] if prefix and kept else []
             return self._score_separate_rows([[*shots, *query] for query in queries], choices, ids)
@@ -101,7 +97,7 @@ class Decoder(LanguageModel):
         led = self._leading(None if together else batch)
         if led.visible is not None:
             packed.mask[..., : self.led] &= led.visible.to(ids.device)[:, None, None]
-        return _token_logprobs(self._predictions(packed, layers, led), packed.predicts, ids)
+        return token_logprobs(self._predictions(packed, layers, led), packed.predicts, ids)
 
     def make_lead(self, batch: Batch | None = None) -> Led:
         """Reads a prompt once for all rows: its keys and values are the lead."""
@@ -112,7 +108,7 @@ class Decoder(LanguageModel):
         recorder, tokens = SeenKeys(), prompt.shape[0]
         self._base(
             inputs_embeds=prompt[None],
-            attention_mask=_additive_mask(causal_mask(tokens, prompt.device), self.model.dtype),
+            attention_mask=additive_mask(causal_mask(tokens, prompt.device), self.model.dtype),
             position_ids=torch.arange(tokens, device=prompt.device)[None],
             leads=recorder,
         )
@@ -127,7 +123,7 @@ class Decoder(LanguageModel):
         if self.needs_separate_rows or not self.side_by_side:
             name = type(self.model).__name__
             raise Unsupported(f"{name} ignores the positions and masks that a lead needs")
-        return {"decoder": cast("PreTrainedModel", self.model.get_submodule(logits.body_paths(self.model)[0]))}
+        return {"decoder": cast("PreTrainedModel", self.model.get_submodule(self._body))}
 
     def _run_sample(self, keys: LedKeys) -> object:
         return self._base(**self._sample_inputs(), leads=keys)
@@ -189,7 +185,7 @@ class Decoder(LanguageModel):
         try:
             with logits.evaluating(self.model):
                 packed = pack(queries, choices).to(ids.device)
-                together = _token_logprobs(self._predictions(packed, []), packed.predicts, ids)
+                together = token_logprobs(self._predictions(packed, []), packed.predicts, ids)
                 separate = self._score_separate_rows(queries, choices, ids, logits.Output("whole"))
         except logits.FAILURES as error:
             log.debug("the packed form fails on %s: %s", type(self.model).__name__, error)
@@ -225,32 +221,41 @@ class Decoder(LanguageModel):
             done += len(choice)
         at_row, at_token = torch.tensor(read, device=ids.device).unbind(1)
         scores = self._read(at_row, at_token, output or self.output, input_ids=padded, attention_mask=mask)
-        return _token_logprobs(scores, predicts, ids)
+        return token_logprobs(scores, predicts, ids)
 
     def _predictions(self, packed: Packed, layers: list[KeysValues], led: Led = NO_LEAD) -> Tensor:
         """Next-token logits in float32 at the places that `packed` reads, (m, vocabulary)."""
+        rows, places = packed.read.unbind(1)
+        return self._read(rows, places, self.output, **self._packed_inputs(packed, layers, led))
+
+    def packed_states(self, packed: Packed, layers: list[KeysValues], led: Led) -> Tensor:
+        """The states after the final norm at the places that `packed` reads, (m, width)."""
+        rows, places = packed.read.unbind(1)
+        return self._base(**self._packed_inputs(packed, layers, led))[rows, places]
+
+    def _packed_inputs(self, packed: Packed, layers: list[KeysValues], led: Led) -> dict[str, object]:
         from transformers import DynamicCache
 
         cache = DynamicCache(layers) if layers else None
-        rows, places = packed.read.unbind(1)
-        return self._read(
-            rows,
-            places,
-            self.output,
-            input_ids=packed.input_ids,
-            attention_mask=_additive_mask(packed.mask, self.model.dtype),
-            position_ids=packed.position_ids,
-            past_key_values=cache,
-            use_cache=cache is not None,
+        return {
+            "input_ids": packed.input_ids,
+            "attention_mask": additive_mask(packed.mask, self.model.dtype),
+            "position_ids": packed.position_ids,
+            "past_key_values": cache,
+            "use_cache": cache is not None,
             **led.inputs,
-        )
+        }
 
     def _read(self, rows: Tensor, places: Tensor, output: logits.Output, **inputs: object) -> Tensor:
         """Logits (m, vocabulary) at m places of the inputs' rows, in float32: bf16 is too coarse for their differences,
         which decide."""
         if output.way == "whole":
             return self._whole(**inputs)[rows, places].float()
-        states = self._base(**inputs)[rows, places]
+        return self.logits_of(self._base(**inputs)[rows, places], output)
+
+    def logits_of(self, states: Tensor, output: logits.Output | None = None) -> Tensor:
+        """Next-token logits (m, vocabulary) in float32 of states (m, width) after the final norm."""
+        output = output or self.output
         with torch.autocast(states.device.type, enabled=False):
             if output.way == "own":
                 return logits.own_logits(self.model, output.after, states.float()[None])[0]
@@ -262,13 +267,19 @@ class Decoder(LanguageModel):
     def _base(self, **inputs: object) -> Tensor:
         """The states after the final norm, (rows, seq, width). No cache by default: a model's own kind of cache may be
         usable by that model only."""
-        body = logits.body_paths(self.model)[0]
-        states = getattr(self.model.get_submodule(body)(**{"use_cache": False, **inputs}), "last_hidden_state", None)
+        states = getattr(
+            self.model.get_submodule(self._body)(**{"use_cache": False, **inputs}), "last_hidden_state", None
+        )
         if states is None:
             raise Unsupported(
                 f"{type(self.model).__name__} returns no states in addition to its logits, but they are needed"
             )
         return cast(Tensor, states)
+
+    @cached_property
+    def _body(self) -> str:
+        """The path of the module that returns states; finding it walks through all modules."""
+        return logits.body_paths(self.model)[0]
 
     def _whole(self, **inputs: object) -> Tensor:
         """The model's own logits, (rows, seq, vocabulary)."""
@@ -285,19 +296,25 @@ class Decoder(LanguageModel):
         return longest
 
 
-def _additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
+def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:
     """The mask as a term of attention scores (0 or -inf): eager attention would add a Boolean mask as 0 and 1."""
     return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
 
 
-def _token_logprobs(logits: Tensor, predicts: Tensor, ids: Tensor) -> Tensor:
+def token_logprobs(logits: Tensor, predicts: Tensor, ids: Tensor) -> Tensor:
     """Log-probability of each token of `ids` (batch, choices, tokens), from the logits (m, vocabulary) before it."""
     places = torch.zeros(ids.shape, dtype=torch.long, device=ids.device)
     places[:, : predicts.shape[1], : predicts.shape[2]] = predicts
     return logits[places, ids] - logits.logsumexp(-1)[places]
 
 
-def _unpadded(ids: Tensor, mask: Tensor) -> list[Tokens]:
+def choices_of(batch: Batch) -> list[list[Tokens]]:
+    """The choices of each row as tokens, without padding."""
+    rows = zip(batch.inputs["choice_ids"], batch.inputs["choice_mask"], strict=True)
+    return [[choice for choice in unpadded(ids, mask) if choice] for ids, mask in rows]
+
+
+def unpadded(ids: Tensor, mask: Tensor) -> list[Tokens]:
     """Rows of ids without padding, on either side."""
     return [
         [token for token, kept in zip(row, keep, strict=True) if kept]

@@ -16,7 +16,7 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import Head, make_head
-from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, LedKeys
+from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, Led, LedKeys
 from tunefront.bench.models.families.logits import CheckpointKey, checkpoint_key, evaluating, has_values
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from tunefront.methods.sites import Sites
@@ -106,7 +106,11 @@ class Encoder(Family):
 
     def _features(self, batch: Batch) -> Tensor:
         """The pooled states that the head reads."""
-        inputs, virtual = self._inputs(batch)
+        return self.pooled(batch, self._leading())
+
+    def pooled(self, batch: Batch, led: Led) -> Tensor:
+        """The pooled states (batch, width) of rows that follow a lead."""
+        inputs, virtual = self._inputs(batch, led)
         output = self.model(**inputs)
         if self.pooling == "pooler":
             return output.pooler_output
@@ -123,22 +127,25 @@ class Encoder(Family):
         if virtual and self.pooling == "pooler":
             self.model.pooler.register_forward_pre_hook(partial(_skip, virtual))
 
-    def _inputs(self, batch: Batch) -> tuple[dict[str, Any], int]:  # Any: arguments of the model's forward pass
+    def _inputs(
+        self, batch: Batch, led: Led
+    ) -> tuple[dict[str, Any], int]:  # Any: arguments of the model's forward pass
         """The model's arguments, with the lead, and the number of virtual tokens before the real ones."""
-        led = self._leading()
         if led is NO_LEAD:
             return dict(batch.inputs), 0
-        ids = batch.inputs["input_ids"]
-        if not led.prompts:
-            positions = torch.arange(self.led, self.led + ids.shape[1], device=ids.device)[None]
-            return {**batch.inputs, "position_ids": positions + first_position(self.model.config), **led.inputs}, 0
+        ids, start = batch.inputs["input_ids"], led.starts.get("encoder")
         tokens, virtual = led.tokens("encoder", self.model, ids)
         others = {
-            name: torch.cat([value.new_full((len(ids), virtual), int(name == "attention_mask")), value], dim=1)
+            name: led.real("encoder", value, virtual)
+            if name == "attention_mask"
+            else torch.cat([value.new_zeros(len(ids), virtual), value], dim=1)
             for name, value in batch.inputs.items()
             if name != "input_ids"
         }
-        return {**tokens, **others}, virtual
+        if start is not None:
+            columns = torch.arange(-virtual, ids.shape[1], device=ids.device)[None]
+            others["position_ids"] = (columns + start).clamp(min=0) + first_position(self.model.config)
+        return {**tokens, **others, **led.inputs}, virtual
 
     def _stack_modules(self) -> dict[str, PreTrainedModel]:
         return {"encoder": self.model}
@@ -188,16 +195,20 @@ class Encoder(Family):
             for name in self.tokenizer.model_input_names
             if name in encoded
         }
-        padding = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
         # Rows of exactly the limit may be whole: only they are tokenised again, to find out.
         full = [place for place, ids in enumerate(encoded["input_ids"]) if len(ids) >= limit]
         longer = {place for place in full if self._length(first[place], second[place] if second else None) > limit}
         return EncodedExamples(
             columns=columns,
-            padding={name: padding.get(name, 0) for name in columns},
+            padding={name: self.padding(name) for name in columns},
             labels=torch.tensor([row.label for row in rows], dtype=torch.float32 if self.regression else torch.long),
             cut=tuple(place in longer for place in range(len(rows))),
         )
+
+    def padding(self, name: str) -> int:
+        """The value that pads a column of inputs."""
+        values = {"input_ids": self.tokenizer.pad_token_id or 0, "token_type_ids": self.tokenizer.pad_token_type_id}
+        return values.get(name, 0)
 
     def _length(self, first: str, second: str | None) -> int:
         return len(self.tokenizer(first, second, truncation=False, verbose=False)["input_ids"])

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     from tunefront.methods.base import Keep
 
 
+class Elsewhere(Protocol):
+    """Runs passes for a family, on a model that it shares with others."""
+
+    def states(self, batch: Batch) -> Tensor:
+        """The states that a head reads, (batch, width)."""
+
+    def logprobs(self, batch: Batch, prefix: Prefix | None) -> Tensor:
+        """Log-probabilities of the tokens of every choice, (batch, choices, tokens)."""
+
+
 class Family:
     """A pretrained model whose parameters can be frozen, and to which a method may add a lead."""
 
@@ -38,6 +48,8 @@ class Family:
     """The persistent buffers that the backbone had before a method was attached; they ship with the backbone."""
     lead_lengths: leads.LeadLengths = leads.LeadLengths()
     """The length of the lead in each stack and attention."""
+    elsewhere: Elsewhere | None = None
+    """Who runs passes through the model in its place, None if it runs its own."""
     _kept: leads.KeptLead | None = None
     _calls: Counter[str] | None = None
 
@@ -62,7 +74,9 @@ class Family:
             self._calls = before
 
     def _states(self, batch: Batch) -> Tensor:
-        return batch.inputs["features"] if "features" in batch.inputs else self._features(batch)
+        if "features" in batch.inputs:
+            return batch.inputs["features"]
+        return self._features(batch) if self.elsewhere is None else self.elsewhere.states(batch)
 
     def _count(self, name: str) -> None:
         if self._calls is not None:
@@ -140,7 +154,7 @@ class Family:
 
     def make_lead(self, batch: Batch | None = None) -> leads.Led:
         """Computes the lead, for a training batch or (None) for rows that are scored."""
-        return leads.make_led(self.model, cast(nn.Module, getattr(self.model, leads.NAME)), batch)
+        return leads.make_led(self.model, cast(nn.Module, getattr(self.model, leads.NAME)), self.lead_lengths, batch)
 
     @abstractmethod
     def _stack_modules(self) -> dict[str, PreTrainedModel]:

@@ -88,7 +88,8 @@ class LanguageModel(Family):
         logits."""
         if self.head is not None:
             return self._outputs(batch)
-        logprobs = self.choice_logprobs(batch, prefix)
+        score = self.choice_logprobs if self.elsewhere is None else self.elsewhere.logprobs
+        logprobs = score(batch, prefix)
         inputs = batch.inputs
         return choice_scores(logprobs, inputs["choice_mask"], self.prompting.normalization, inputs["choice_lengths"])
 

@@ -64,6 +64,16 @@ class LedKeys:
         led_key, led_value = self._states[module]
         return _prepend(led_key, key), _prepend(led_value, value)
 
+    def visible(self, module: nn.Module) -> Tensor | None:
+        """(rows, 1, tokens, n) or broadcastable to it, False where a token must not attend to the module's leading
+        keys; None if every token may."""
+        return None
+
+    @property
+    def states(self) -> Mapping[nn.Module, KeysValues]:
+        """The leading keys and values by attention module."""
+        return self._states
+
     @property
     def tensors(self) -> list[Tensor]:
         """All keys and values."""
@@ -90,11 +100,13 @@ class SeenKeys(LedKeys):
 @dataclass(frozen=True)
 class Led:
     """The lead in one pass: `prompts` (n, width) by stack, `keys` by attention module, and `visible` (rows, n), False
-    where a row must not attend to it, None if all rows may."""
+    where a row must not attend to it, None if all rows may. `starts` is the position of the first real token, by stack:
+    a number, or one per row (rows, 1); absent where the model's own numbering of its input is right."""
 
     prompts: Mapping[str, Tensor] = field(default_factory=dict)
     keys: LedKeys | None = None
     visible: Tensor | None = None
+    starts: Mapping[str, int | Tensor] = field(default_factory=dict)
 
     @property
     def inputs(self) -> dict[str, Any]:  # Any: a keyword argument of a model's forward pass
@@ -110,6 +122,15 @@ class Led:
         words: Tensor = cast(nn.Module, module.get_input_embeddings())(ids)
         rows = prompt.to(words.dtype).expand(len(ids), -1, -1)
         return {"inputs_embeds": torch.cat([rows, words], dim=1)}, prompt.shape[0]
+
+    def real(self, stack: str, mask: Tensor, virtual: int) -> Tensor:
+        """The attention mask (rows, virtual + seq) of a stack's input, given that of its real tokens (rows, seq)."""
+        return torch.cat([mask.new_ones(len(mask), virtual), mask], dim=1)
+
+    def decoded(self, ids: Tensor) -> Tensor | None:
+        """The mask (rows, seen + tokens) of a decoder's input, given the ids that it decodes now and cached ones; None
+        if it attends to all of them."""
+        return None
 
     @property
     def tensors(self) -> list[Tensor]:
@@ -143,8 +164,8 @@ def _versions(model: nn.Module) -> tuple[tuple[int, int], ...]:
     return tuple((id(parameter), parameter._version) for parameter in model.parameters())
 
 
-def make_led(model: PreTrainedModel, module: nn.Module, batch: Batch | None = None) -> Led:
-    """Computes the lead of a pass; `batch` is the training batch, None in scoring."""
+def make_led(model: PreTrainedModel, module: nn.Module, lengths: LeadLengths, batch: Batch | None = None) -> Led:
+    """Computes the lead of a pass, which has these lengths; `batch` is the training batch, None in scoring."""
     if model.config._attn_implementation != ATTENTION:  # any other would silently ignore the lead
         raise RuntimeError(f"this model has a lead: its attention must stay {ATTENTION!r}")
     output: LeadOutput = module()
@@ -155,6 +176,7 @@ def make_led(model: PreTrainedModel, module: nn.Module, batch: Batch | None = No
         {name: value for name, value in output.items() if isinstance(value, Tensor)},
         keys,
         None if visible is None or batch is None else visible(batch),
+        {name: n for name, n in lengths.positions.items() if name not in lengths.prompts},
     )
 
 
@@ -260,6 +282,9 @@ def attend(
         key, value = leads.before(module, query, key, value)
         causal = getattr(module, "is_causal", True) if is_causal is None else is_causal
         attention_mask = _mask_for(attention_mask, query.shape[2], key.shape[2], own, bool(causal), query.device)
+        visible = leads.visible(module)
+        if visible is not None:
+            attention_mask = _hidden(attention_mask, visible, query.shape[2], key.shape[2])
         if position_bias is not None:
             position_bias = nn.functional.pad(position_bias, (key.shape[2] - own, 0))
     others = {**others, "is_causal": is_causal, "position_bias": position_bias}
@@ -289,6 +314,17 @@ def _mask_for(
         return mask
     allowed = torch.ones if mask.dtype == torch.bool else torch.zeros
     return torch.cat([allowed((*mask.shape[:3], total - own), dtype=mask.dtype, device=mask.device), mask], dim=3)
+
+
+def _hidden(mask: Tensor | None, visible: Tensor, tokens: int, total: int) -> Tensor:
+    """The mask (rows, 1, tokens, total), None for one that hides nothing, with leading keys hidden where they are not
+    `visible`."""
+    if mask is None:
+        mask = torch.ones(1, 1, 1, total, dtype=torch.bool, device=visible.device)
+    leading, own = mask[..., : visible.shape[3]], mask[..., visible.shape[3] :]
+    leading = leading & visible if mask.dtype == torch.bool else leading.masked_fill(~visible, -torch.inf)
+    rows = max(len(own), len(leading))
+    return torch.cat([part.expand(rows, -1, tokens, -1) for part in (leading, own)], dim=3)
 
 
 def _prepend(led: Tensor, own: Tensor) -> Tensor:

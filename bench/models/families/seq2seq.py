@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
@@ -51,11 +52,11 @@ class Seq2Seq(LanguageModel):
         ids = torch.tensor([[5, 6, 7]], device=self.model.device) % words
         mask = torch.ones_like(ids)
         states = self.model.get_encoder()(input_ids=ids, attention_mask=mask, leads=keys).last_hidden_state
-        return self._decoded(states, mask, ids[:, :2], Led(keys=keys))
+        return self.decoded(states, mask, ids[:, :2], Led(keys=keys))
 
     def _check_lead(self, lengths: LeadLengths) -> None:
         super()._check_lead(lengths)
-        if self.positions and not all(isinstance(table, LearnedPositions) for table in self._position_tables()):
+        if self.positions and not all(isinstance(table, LearnedPositions) for table in self.position_tables()):
             raise Unsupported(
                 f"the position embeddings of {type(self.model).__name__} have no offset, which a lead needs"
             )
@@ -65,11 +66,11 @@ class Seq2Seq(LanguageModel):
         position tables grow by their number, because the model has no argument for positions."""
         super().lead(module)
         self.layout = replace(self.layout, led=True)
-        for name, table in zip(self.lead_lengths.positions, self._position_tables(), strict=False):
+        for name, table in zip(self.lead_lengths.positions, self.position_tables(), strict=False):
             if name not in self.lead_lengths.prompts:
                 cast(LearnedPositions, table).offset += self.lead_lengths.positions[name]
 
-    def _position_tables(self) -> list[object]:
+    def position_tables(self) -> list[object]:
         """The position embeddings of each stack; none if positions are relative."""
         return (
             [getattr(stack, "embed_positions", None) for stack in self._stack_modules().values()]
@@ -81,8 +82,8 @@ class Seq2Seq(LanguageModel):
         """The decoder's state at its first token, where the answer starts."""
         led = self._leading()
         states, mask = self._encoded_prompts(batch, None, led)
-        start = torch.full((len(states), 1), self._start, device=states.device)
-        return self._decoded(states, mask, start, led)[:, -1]
+        start = torch.full((len(states), 1), self.start, device=states.device)
+        return self.decoded(states, mask, start, led)[:, -1]
 
     def prefix(self, demonstrations: Examples) -> TextPrefix:
         """Demonstrations that precede every prompt and are read with it."""
@@ -96,21 +97,39 @@ class Seq2Seq(LanguageModel):
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
         """Runs the encoder and the decoder's first step once per row, then the rest of each choice: what the choices of
         a row share, the keys and values of cross-attention included, is computed once."""
+        led, inputs = self._leading(), batch.inputs
+        states, mask = self._encoded_prompts(batch, prefix, led)
+        read = nullcontext(replace(led, prompts={}))  # the first step has read the prompt
+        return self.answer_logprobs(states, mask, inputs["choice_ids"], inputs["choice_mask"], led, lambda row: read)
+
+    def answer_logprobs(
+        self,
+        states: Tensor,
+        mask: Tensor,
+        ids: Tensor,
+        kept: Tensor,
+        led: Led,
+        following: Callable[[Tensor], AbstractContextManager[Led]],
+    ) -> Tensor:
+        """Log-probabilities of the tokens of every choice, ids (rows, choices, tokens) where `kept`, given the states
+        of the rows' prompts and their mask.
+
+        Args: led, the lead of the first step; following, the context of the other steps, in which the decoder's rows
+        are those with these indices, and the lead there.
+        """
         from transformers import DynamicCache, EncoderDecoderCache
 
-        led = self._leading()
-        states, mask = self._encoded_prompts(batch, prefix, led)
-        ids, kept = batch.inputs["choice_ids"], batch.inputs["choice_mask"]
         cache = EncoderDecoderCache(DynamicCache(), DynamicCache())
-        start = torch.full((len(states), 1), self._start, device=ids.device)
+        start = torch.full((len(states), 1), self.start, device=ids.device)
         first = self._decode(states, mask, start, led, cache)
         row, choice = kept.any(-1).nonzero(as_tuple=True)
         logprobs = ids.new_zeros(ids.shape, dtype=torch.float32)
-        logprobs[row, choice, 0] = _token_logprobs(first[row, 0], ids[row, choice, 0])
+        logprobs[row, choice, 0] = token_logprobs(first[row, 0], ids[row, choice, 0])
         if ids.shape[2] > 1:
             cache.batch_select_indices(row)
-            rest = self._decode(states[row], mask[row], ids[row, choice, :-1], replace(led, prompts={}), cache)
-            logprobs[row, choice, 1:] = _token_logprobs(rest, ids[row, choice, 1:])
+            with following(row) as led_rest:
+                rest = self._decode(states[row], mask[row], ids[row, choice, :-1], led_rest, cache)
+            logprobs[row, choice, 1:] = token_logprobs(rest, ids[row, choice, 1:])
         return logprobs
 
     def _logprobs(self, batch: Batch) -> Tensor:
@@ -120,20 +139,26 @@ class Seq2Seq(LanguageModel):
         ids = batch.inputs["choice_ids"]
         row, choice = batch.inputs["choice_mask"].any(-1).nonzero(as_tuple=True)
         targets = ids[row, choice]
-        start = targets.new_full((len(targets), 1), self._start)
+        start = targets.new_full((len(targets), 1), self.start)
         predictions = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1), led)
         logprobs = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
-        return logprobs.index_put((row, choice), _token_logprobs(predictions, targets))
+        return logprobs.index_put((row, choice), token_logprobs(predictions, targets))
 
     def _encoded_prompts(self, batch: Batch, prefix: Prefix | None, led: Led) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, seq, width), the lead included, and their mask."""
-        ids, mask = prefixed_input(batch, prefix, "input_ids"), prefixed_input(batch, prefix, "attention_mask")
+        return self.encoded(
+            prefixed_input(batch, prefix, "input_ids"), prefixed_input(batch, prefix, "attention_mask"), led
+        )
+
+    def encoded(self, ids: Tensor, mask: Tensor, led: Led) -> tuple[Tensor, Tensor]:
+        """The encoder's states (rows, seq, width) for ids and their mask (rows, tokens), and the mask of the states:
+        both include the lead."""
         if not mask[:, 0].all():  # BART's positions count from the left, padding or not
             order = mask.argsort(dim=1, descending=True, stable=True)
             ids, mask = ids.gather(1, order), mask.gather(1, order)
         encoder = self.model.get_encoder()
         tokens, virtual = led.tokens("encoder", encoder, ids)
-        mask = torch.cat([mask.new_ones(len(mask), virtual), mask], dim=1) if virtual else mask
+        mask = led.real("encoder", mask, virtual) if virtual else mask
         return cast(Tensor, encoder(**tokens, attention_mask=mask, **led.inputs).last_hidden_state), mask
 
     def _decode(self, states: Tensor, mask: Tensor, ids: Tensor, led: Led, cache: Any = None) -> Tensor:  # Any: a cache
@@ -141,11 +166,14 @@ class Seq2Seq(LanguageModel):
         caching, tokens = {"past_key_values": cache, "use_cache": cache is not None}, ids.shape[1]
         if self.output.way == "whole":
             return self._whole(states, mask, ids, led, **caching)[:, -tokens:].float()
-        read = self._decoded(states, mask, ids, led, **caching)[:, -tokens:]
+        return self.logits_of(self.decoded(states, mask, ids, led, **caching)[:, -tokens:])
+
+    def logits_of(self, states: Tensor) -> Tensor:
+        """Next-token logits in float32 (rows, tokens, vocabulary) of the decoder's states after its final norm."""
         with torch.autocast(states.device.type, enabled=False):  # bf16 is too coarse for differences of logits
             if self.output.way == "own":
-                return logits.own_logits(self.model, self.output.after, read.float())
-            return self._plain(read.float())
+                return logits.own_logits(self.model, self.output.after, states.float())
+            return self._plain(states.float())
 
     @cached_property
     def output(self) -> logits.Output:
@@ -153,7 +181,7 @@ class Seq2Seq(LanguageModel):
         return logits.find_output(
             self.model,
             self._plain,
-            lambda: self._decoded(*self._sample_inputs()),
+            lambda: self.decoded(*self._sample_inputs()),
             lambda: self._whole(*self._sample_inputs()),
         )
 
@@ -169,7 +197,7 @@ class Seq2Seq(LanguageModel):
         states = cast(Tensor, self.model.get_encoder()(input_ids=ids, attention_mask=mask).last_hidden_state)
         return states, mask, ids.flip(1)
 
-    def _decoded(
+    def decoded(
         self,
         states: Tensor,
         mask: Tensor,
@@ -180,7 +208,9 @@ class Seq2Seq(LanguageModel):
         """The decoder's states after the final norm, (rows, tokens, width), those of a leading prompt included."""
         read, decoder = {"encoder_hidden_states": states, "encoder_attention_mask": mask}, self.model.get_decoder()
         tokens, _ = led.tokens("decoder", decoder, ids)
-        return cast(Tensor, decoder(**tokens, **read, **led.inputs, **caching).last_hidden_state)
+        real = led.decoded(ids)
+        own = {} if real is None else {"attention_mask": real}
+        return cast(Tensor, decoder(**tokens, **own, **read, **led.inputs, **caching).last_hidden_state)
 
     def _whole(
         self,
@@ -195,7 +225,9 @@ class Seq2Seq(LanguageModel):
 
         read = BaseModelOutput(last_hidden_state=states)
         tokens, _ = led.tokens("decoder", self.model.get_decoder(), ids)
-        decoded = {f"decoder_{name}": value for name, value in tokens.items()}
+        real = led.decoded(ids)
+        own = {} if real is None else {"attention_mask": real}
+        decoded = {f"decoder_{name}": value for name, value in (tokens | own).items()}
         output = self.model(encoder_outputs=read, attention_mask=mask, **decoded, **led.inputs, **caching)
         return cast(Tensor, output.logits)
 
@@ -207,7 +239,8 @@ class Seq2Seq(LanguageModel):
         return cast(Tensor, scores if bias is None else scores + bias)
 
     @property
-    def _start(self) -> int:
+    def start(self) -> int:
+        """The token with which every answer starts."""
         for config in (self.model.config, self.model.generation_config):
             start = getattr(config, "decoder_start_token_id", None)
             if start is not None:
@@ -237,7 +270,7 @@ class Seq2Seq(LanguageModel):
         return 0
 
 
-def _token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
+def token_logprobs(logits: Tensor, tokens: Tensor) -> Tensor:
     """The log-probability of each token, in the shape of `tokens`."""
     picked = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1)
     return picked - logits.logsumexp(-1)

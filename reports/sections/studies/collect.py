@@ -10,10 +10,11 @@ from tunefront.reports.compare.aliases import unify_names
 from tunefront.reports.compare.printable import make_printable
 from tunefront.reports.names import join_names, short_names
 from tunefront.reports.sections.studies.ablations import ablation_studies
+from tunefront.reports.sections.studies.mixed import mixed_studies
 from tunefront.reports.sections.studies.streams import stream_studies
 from tunefront.reports.sections.studies.study import Material, Study
 
-PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (ablation_studies, stream_studies)
+PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (ablation_studies, stream_studies, mixed_studies)
 """The functions that find the studies of one protocol."""
 
 
