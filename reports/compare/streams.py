@@ -115,6 +115,11 @@ class StreamRow:
     way: str
     passages: tuple[Passage, ...]
 
+    @property
+    def last_average(self) -> float | None:
+        """The mean over runs of the average over all tasks, in points."""
+        return mean_if_complete(passage.averages[-1] for passage in self.passages)
+
     def against(self, other: StreamRow, place: int) -> Spread | None:
         """The mean difference from another row of the average after step `place`, over the runs that both have."""
         others = {passage.run: passage for passage in other.passages}
@@ -174,7 +179,7 @@ class Stream:
 
 def streams_of(records: Sequence[Record]) -> list[Stream]:
     """The streams in these records, each with the longest orders of its steps; an order with a missing step is left
-    out."""
+    out. Rows are sorted by way; of separate ones those of a method with one model come first, then the best ones."""
     found: dict[Hashable, dict[tuple[str, str], list[Passage]]] = {}
     for run, group in group_by(records, _run).items():
         for way, passage in _passages(group):
@@ -182,12 +187,13 @@ def streams_of(records: Sequence[Record]) -> list[Stream]:
             found.setdefault(place, {}).setdefault((group[0].label, way), []).append(passage)
     streams = []
     for rows in found.values():
-        shown = tuple(
-            StreamRow(label, way, tuple(rows[label, way]))
-            for label, way in sorted(rows, key=lambda key: WAYS.index(key[1]))
+        shared = {label for label, way in rows if way != SEPARATE}
+        shown = sorted(
+            (StreamRow(label, way, tuple(passages)) for (label, way), passages in rows.items()),
+            key=lambda row: (WAYS.index(row.way), row.label not in shared, -(row.last_average or 0.0), row.label),
         )
         first = shown[0].passages[0]
-        streams.append(Stream(first.steps[0].backbone, first.steps[0].shots, tuple(sorted(first.order)), shown))
+        streams.append(Stream(first.steps[0].backbone, first.steps[0].shots, tuple(sorted(first.order)), tuple(shown)))
     return streams
 
 

@@ -40,12 +40,14 @@ class Curve:
 @dataclass(frozen=True)
 class Titles:
     """The titles of the axes. `unit` follows the numbers of the vertical axis, or with `scores` those of the horizontal
-    one. Scores have a linear axis that need not start at 0, since differences between them matter."""
+    one. Scores have a linear axis that need not start at 0, since differences between them matter. With `steps` the
+    horizontal axis counts steps, a whole number each."""
 
     across: str
     up: str
     unit: str = ""
     scores: bool = False
+    steps: bool = False
 
     def up_label(self, tick: float) -> str:
         """The text of a tick of the vertical axis."""
@@ -72,7 +74,8 @@ def draw(
     ends = [end for curve in curves for _, low, high in curve.bars for end in (low, high)]
     tops = [y for curve in curves for _, y in curve.points]
     heights = _score_scale([*tops, *ends]) if titles.scores else scale(tops)
-    places = scale([x for curve in curves for x, _ in curve.points])
+    across = [x for curve in curves for x, _ in curve.points]
+    places = _steps(across) if titles.steps else scale(across)
     names = [short(curve.label, LONGEST) for curve in curves]
     with plot_settings():
         axes = figure.add_axes((0, 0, 1, 1), facecolor="none")
@@ -152,6 +155,14 @@ def _score_scale(values: Sequence[float]) -> Scale:
     low, high = low - 0.08 * (high - low), high + 0.08 * (high - low)
     ticks = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
     return Scale(False, low, high, tuple(float(tick) for tick in ticks if low <= tick <= high))
+
+
+def _steps(values: Sequence[float]) -> Scale:
+    """A linear axis from the first to the last of whole numbers."""
+    low, high = min(values), max(values)
+    ticks = MaxNLocator(10, integer=True).tick_values(low, high)
+    room = 0.04 * max(high - low, 1)
+    return Scale(False, low - room, high + room, tuple(float(tick) for tick in ticks if low <= tick <= high))
 
 
 def _names(axes: Axes, curves: Sequence[Curve], names: Sequence[str], places: Scale, gap: float, font: float) -> None:

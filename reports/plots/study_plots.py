@@ -49,4 +49,6 @@ def _draw(figure: HeatMap | Chart, width: float) -> Figure:
             if point.low is not None and point.high is not None
         )
         drawn.append(Curve(line.label, colour, points, line.dashed, marker, bars))
-    return curves.draw(drawn, Titles(figure.across, figure.up, figure.unit, scores=True), (width, TALL), FONT)
+    return curves.draw(
+        drawn, Titles(figure.across, figure.up, figure.unit, scores=True, steps=figure.steps), (width, TALL), FONT
+    )

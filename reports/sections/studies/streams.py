@@ -174,7 +174,8 @@ def _scores(stream: Stream, material: Material) -> Table:
         "2018). Backward transfer: the last score less that when the task was new (Lopez-Paz and Ranzato 2017). "
         "Forward transfer: the score when the task was new less that of the same method on the task alone; a dash "
         "where both are the same by construction. Unchanged: scorings of earlier tasks that gave the same scores as "
-        "when the task was new, to the bit.",
+        "when the task was new, to the bit. Without brackets: a single run, or the same in all of them because it does "
+        "not depend on the order; other draws or seeds would tell how sure it is.",
     )
 
 
@@ -253,6 +254,7 @@ def _over_time(stream: Stream) -> Chart:
         tuple(lines),
         "tasks so far",
         up,
+        steps=True,
     )
 
 
@@ -271,6 +273,7 @@ def _bytes_over_tasks(stream: Stream) -> Chart:
         tuple(lines),
         "tasks so far",
         "bytes, as a multiple of the backbone's",
+        steps=True,
     )
 
 

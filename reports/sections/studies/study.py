@@ -74,8 +74,8 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines over a number, such as a size or a number of rows. `unit` follows the numbers below; the rest is as in
-    `HeatMap`."""
+    """Lines over a number, such as a size or a number of rows. `unit` follows the numbers below; `steps`: the number
+    counts steps, one after another; the rest is as in `HeatMap`."""
 
     name: str
     title: str
@@ -85,6 +85,7 @@ class Chart:
     up: str
     unit: str = ""
     small: bool = False
+    steps: bool = False
 
     @property
     def alt(self) -> str:
