@@ -11,6 +11,7 @@ from functools import cached_property
 import torch
 
 from tunefront.bench.cells import SHARED_WAYS, Cell, Stage, Way
+from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.engines import Progress, Silent
 from tunefront.bench.execution.grid import Outcome, is_users_own, run_grid
@@ -61,6 +62,7 @@ class Streams:
         if len(tasks) < 2:
             named = f"{tasks[0]} is the only one" if tasks else "there is none"
             raise UserError(f"a stream needs at least two tasks, and {named}; repeat --task, or --data, for each task.")
+        _check_tasks(tasks)
         _check_methods(cells, one_model if ways else ())
         rounds: list[dict[Cell, None]] = [{} for _ in tasks]
         for alone in _by_run(cells, tasks):
@@ -87,6 +89,15 @@ class Streams:
     ) -> Outcome:
         """Runs the steps that are not recorded; see `run_streams`."""
         return run_streams(self, store, workers, progress, fork, alone)
+
+
+def _check_tasks(tasks: Sequence[str]) -> None:
+    """UserError if two names have the same rows."""
+    by_rows: dict[str, str] = {}
+    for task in tasks:
+        first = by_rows.setdefault(load_task(task).fingerprint, task)
+        if first != task:
+            raise UserError(f"a stream has each task once, but {first} and {task} have the same rows; leave one out.")
 
 
 def _check_methods(cells: Sequence[Cell], one_model: Sequence[Method]) -> None:
@@ -129,10 +140,10 @@ def _checked(by_task: Mapping[str, Sequence[Cell]], tasks: Sequence[str]) -> dic
         )
     missing = [task for task in tasks if task not in by_task]
     if missing:
-        amounts = "the same number of rows of every task" if first.shots is not None else "every task"
+        rows = "all rows" if first.shots is None else f"{first.shots:,} rows"
         raise UserError(
-            f"a stream needs {amounts}, but {first.spelled} has no cell on {missing[0]} with {first.shots} rows; give "
-            "--shots that every task has."
+            f"a stream trains each method on every task with the same number of rows, but {first.spelled} has no cell "
+            f"on {missing[0]} with {rows}; give one number with --shots that every task has."
         )
     alone = {task: by_task[task][0] for task in tasks}
     for cell in alone.values():
@@ -174,7 +185,9 @@ def run_streams(
     steps = _Steps(streams, store)
     progress.planned(len(steps.keys), sum(map(steps.is_complete, steps.keys)))
     outcomes: list[Outcome] = []
-    for cells in streams.rounds:
+    for place, cells in enumerate(streams.rounds):
+        if place:
+            steps.refresh()
         wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
         outcomes.append(run_grid(wanted, store, workers, _Round(progress), fork, alone, session))
         steps.add(outcomes[-1].records)
@@ -200,10 +213,10 @@ def run_streams(
 
 
 class _Steps:
-    """The steps of streams by key: which are recorded, and which read the checkpoints of which."""
+    """The steps of streams by key: which are recorded, which read the checkpoints of which, and so which must run."""
 
     def __init__(self, streams: Streams, store: Store):
-        self._store, shared = store, Shared()
+        self._store, self._streams, shared = store, streams, Shared()
         self._keys = {cell: Identity.of(cell, shared).key for cell in streams.cells}
         self.keys = list(dict.fromkeys(self._keys.values()))
         self._readers: dict[str, set[str]] = {key: set() for key in self.keys}
@@ -212,41 +225,52 @@ class _Steps:
                 self._readers[read].add(self._keys[cell])
         kept = (cell for cell in streams.cells if cell.stage is None or cell in streams.rounds[-1])
         self._results = {self._keys[cell] for cell in kept if cell.stage is None or cell.stage.way != "separate"}
-        self._status = {key: record.status for key in self.keys if (record := store.read(key)) is not None}
+        self._status: dict[str, str] = {}
+        self._to_run: set[str] = set()
+        self.refresh()
 
     def key(self, cell: Cell) -> str:
         """The key of a step's record."""
         return self._keys[cell]
 
+    def refresh(self) -> None:
+        """Reads which steps are recorded: another process may run the same streams."""
+        self._status = {key: record.status for key in self.keys if (record := self._store.read(key)) is not None}
+        self._to_run = set()
+        for cell in reversed(self._streams.cells):  # the readers of a checkpoint are in later rounds
+            key = self._keys[cell]
+            status = self._status.get(key)
+            lacks = status == "ok" and self._is_read(key) and not self._store.has_checkpoint(key)
+            if status in (None, "failed") or lacks:
+                self._to_run.add(key)
+
     def add(self, records: Iterable[Record]) -> None:
         """Takes note of records that were written or found."""
         self._status |= {record.key: record.status for record in records}
+        self._to_run -= {record.key for record in records}
 
     def can_run(self, cell: Cell) -> bool:
-        """Whether every step whose checkpoint this one reads is there."""
+        """Whether every step whose checkpoint this one reads has a result."""
         return all(self._status.get(key) == "ok" for key in self._reads(cell))
 
     def keeps(self, key: str) -> bool:
-        """Whether the step must have a checkpoint: a model after all tasks, or on a task alone, when it is trained;
-        any that a step without a record reads."""
-        is_new = key in self._results and self._status.get(key) != "ok"
-        return is_new or any(self._status.get(reader) != "ok" for reader in self._readers[key])
+        """Whether the step must have a checkpoint: if a step that is to run reads it, and when a model on a task alone,
+        or one for all tasks, is trained."""
+        return self._is_read(key) or (key in self._results and key in self._to_run)
 
     def is_complete(self, key: str) -> bool:
         """Whether nothing of the step is to be run."""
-        status = self._status.get(key)
-        return status == "skipped" or (status == "ok" and (not self.keeps(key) or self._store.has_checkpoint(key)))
+        return key not in self._to_run
 
     def drop_unneeded(self) -> None:
         """Deletes the checkpoints of steps that no other step will read."""
         for key in self.keys:
-            if (
-                self._readers[key]
-                and key not in self._results
-                and self._status.get(key) == "ok"
-                and not self.keeps(key)
-            ):
+            is_done = self._status.get(key) == "ok" and not self.keeps(key)
+            if is_done and self._readers[key] and key not in self._results:
                 self._store.drop_checkpoint(key)
+
+    def _is_read(self, key: str) -> bool:
+        return not self._readers[key].isdisjoint(self._to_run)
 
     def _reads(self, cell: Cell) -> set[str]:
         if cell.stage is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from tunefront.bench.cells import SHARED_WAYS, Way
 from tunefront.bench.errors import ErrorCollector, UserError, unknown
@@ -42,20 +43,23 @@ class StreamRequest:
     ) -> StreamRequest:
         """The request of a program; errors in its values are collected. `one_model` is by default the first method of
         the suite."""
+        if not isinstance(suite, str):
+            wrong.messages.append(f"suite must be the name of a suite or of a TOML file, got {shortened(suite)}.")
+            return cls()
         seeds: list[int] = []
-        for order in orders:
+        for order in _listed("orders", orders, wrong):
             with wrong.collect():
                 seeds.append(read_seed(order, "orders"))
         known: list[Way] = []
-        for name in SHARED_WAYS if ways is None else ways:
+        for name in SHARED_WAYS if ways is None else _listed("ways", ways, wrong):
             with wrong.collect():
                 known.append(_way(name))
         methods: list[Method] = []
         with wrong.collect():
-            named = _first_methods(suite) if one_model is None else one_model
-            for method in () if list(named) == [NONE] else named:
-                with wrong.collect():
-                    methods.append(method_of(method) if isinstance(method, str) else method)
+            if one_model is None:
+                methods += _first_methods(suite)
+            else:
+                methods += _methods(_listed("one_model", one_model, wrong), wrong)
         share = 0.0
         with wrong.collect():
             share = _share(replay_share)
@@ -74,16 +78,39 @@ class StreamRequest:
         wrong: ErrorCollector,
     ) -> StreamRequest:
         """The request of a command line; errors in its values are collected."""
-        listed: list[str] = []
-        with wrong.collect():
-            listed = parse_values("--orders", [orders], commas=True) or []
-            one_model = parse_values("--one-model", one_model)
-            ways = parse_values("--way", ways)
-        return cls.read(suite, listed, one_model, ways, replay, wrong)
+        typed: dict[str, Sequence[str] | None] = {"--orders": ("0",), "--one-model": None, "--way": None}
+        texts = {"--orders": [orders], "--one-model": one_model, "--way": ways}
+        for option, text in texts.items():
+            with wrong.collect():
+                typed[option] = parse_values(option, text, commas=option == "--orders")
+        return cls.read(suite, typed["--orders"] or (), typed["--one-model"], typed["--way"], replay, wrong)
 
     def added_to(self, overrides: Overrides) -> Overrides:
         """The overrides of the same call, with the methods that have one model for all tasks among the methods."""
         return replace(overrides, more_methods=(*overrides.more_methods, *self.one_model))
+
+
+def _listed(name: str, values: object, wrong: ErrorCollector) -> Sequence[Any]:  # Any: each list has values of its own
+    """A list of values; an error for anything else."""
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        wrong.messages.append(f"{name} must be a list, as in {name}=[{shortened(values)}], got {shortened(values)}.")
+        return ()
+    return list(values)
+
+
+def _methods(named: Sequence[object], wrong: ErrorCollector) -> list[Method]:
+    """The named methods; none for `none` alone."""
+    if NONE in named:
+        if len(named) > 1:
+            raise UserError(f"--one-model {NONE} means no method: leave the others out, or leave {NONE} out.")
+        return []
+    methods: list[Method] = []
+    for method in named:
+        with wrong.collect():
+            if not isinstance(method, str | Method):
+                raise UserError(f"one_model must have texts or instances of methods, got {shortened(method)}.")
+            methods.append(method_of(method) if isinstance(method, str) else method)
+    return methods
 
 
 def _first_methods(suite: str) -> Sequence[Method]:
@@ -104,7 +131,7 @@ def _share(value: object) -> float:
     """A share above 0 and at most 1; UserError otherwise."""
     try:
         share = float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         share = float("nan")
     if isinstance(value, bool) or not 0 < share <= 1:
         raise UserError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 import statistics
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from tunefront.bench.records import Record
+from tunefront.bench.records import EARLIER, Record
+from tunefront.bench.records.merge import written_at
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.statistics import mean_if_complete
 from tunefront.reports.units import number
@@ -77,11 +78,11 @@ class Passage:
     def unchanged(self) -> tuple[int, int]:
         """How many of the scorings of earlier tasks gave every score as when the task was new, to the bit, and of how
         many."""
-        news = {task: step.scores.sha256 for task, step in zip(self.order, self.steps, strict=True)}
+        news = {task: _digest(step, task) for task, step in zip(self.order, self.steps, strict=True)}
         again = [
-            digest is not None and digest == news.get(task)
-            for step in self.steps
-            for task, digest in (step.stream.earlier_sha256 or {}).items()
+            news[task] is not None and _digest(step, task) == news[task]
+            for place, step in enumerate(self.steps)
+            for task in self.order[:place]
         ]
         return sum(again), len(again)
 
@@ -102,17 +103,19 @@ class Passage:
         return [step.seconds.train for step in self.steps]
 
     @property
-    def run(self) -> tuple[tuple[str, ...], int, int]:
-        """What is equal in the passages of two methods that are compared: order, draw and seed."""
-        return self.order, self.steps[0].draw_seed, self.steps[0].seed
+    def run(self) -> tuple[int, int]:
+        """Draw and seed."""
+        return self.steps[0].draw_seed, self.steps[0].seed
 
 
 @dataclass(frozen=True)
 class StreamRow:
-    """A method in one way, over several orders, draws and seeds."""
+    """A method in one way, over several orders, draws and seeds. `note` tells it from others with the same label."""
 
     label: str
     way: str
+    replay_share: float | None
+    note: str
     passages: tuple[Passage, ...]
 
     @property
@@ -120,11 +123,30 @@ class StreamRow:
         """The mean over runs of the average over all tasks, in points."""
         return mean_if_complete(passage.averages[-1] for passage in self.passages)
 
+    def spread(self, value: Callable[[Passage], float | None]) -> Spread | None:
+        """The mean of a value of every passage, and its interval: between draws and seeds, each the mean over its
+        orders; with a single draw and seed between orders."""
+        return _spread([(passage.run, value(passage)) for passage in self.passages])
+
     def against(self, other: StreamRow, place: int) -> Spread | None:
-        """The mean difference from another row of the average after step `place`, over the runs that both have."""
-        others = {passage.run: passage for passage in other.passages}
-        pairs = [(passage, others[passage.run]) for passage in self.passages if passage.run in others]
-        return spread([_less(first.averages[place], second.averages[place]) for first, second in pairs])
+        """The same for the difference from another row of the average after step `place`, over what both have."""
+        others = {(passage.order, passage.run): passage for passage in other.passages}
+        pairs = [
+            (passage, others[passage.order, passage.run])
+            for passage in self.passages
+            if (passage.order, passage.run) in others
+        ]
+        return _spread([(first.run, _less(first.averages[place], second.averages[place])) for first, second in pairs])
+
+
+def _spread(values: Sequence[tuple[tuple[int, int], float | None]]) -> Spread | None:
+    """The mean of (run, value) pairs with its interval; orders of one run are no independent runs."""
+    by_run: dict[tuple[int, int], list[float | None]] = {}
+    for run, value in values:
+        by_run.setdefault(run, []).append(value)
+    if len(by_run) < 2:
+        return spread([value for _, value in values])
+    return spread([mean_if_complete(orders) for orders in by_run.values()])
 
 
 @dataclass(frozen=True)
@@ -180,44 +202,74 @@ class Stream:
 def streams_of(records: Sequence[Record]) -> list[Stream]:
     """The streams in these records, each with the longest orders of its steps; an order with a missing step is left
     out. Rows are sorted by way; of separate ones those of a method with one model come first, then the best ones."""
-    found: dict[Hashable, dict[tuple[str, str], list[Passage]]] = {}
-    for run, group in group_by(records, _run).items():
-        for way, passage in _passages(group):
-            place = (run[:-1], frozenset(passage.order))
-            found.setdefault(place, {}).setdefault((group[0].label, way), []).append(passage)
+    found: dict[Hashable, dict[tuple[Hashable, ...], list[Passage]]] = {}
+    for run, group in group_by(sorted(records, key=written_at), _run).items():
+        for way, share, passage in _passages(group):
+            by_row = found.setdefault((run[0], frozenset(passage.order)), {})
+            by_row.setdefault((run[1], way, share), []).append(passage)
     streams = []
-    for rows in found.values():
-        shared = {label for label, way in rows if way != SEPARATE}
-        shown = sorted(
-            (StreamRow(label, way, tuple(passages)) for (label, way), passages in rows.items()),
-            key=lambda row: (WAYS.index(row.way), row.label not in shared, -(row.last_average or 0.0), row.label),
-        )
-        first = shown[0].passages[0]
-        streams.append(Stream(first.steps[0].backbone, first.steps[0].shots, tuple(sorted(first.order)), tuple(shown)))
+    for passages in found.values():
+        rows = _rows(passages)
+        shared = {row.label for row in rows if row.way != SEPARATE}
+        rows.sort(key=lambda row: (WAYS.index(row.way), row.label not in shared, -(row.last_average or 0.0), row.note))
+        first = rows[0].passages[0]
+        streams.append(Stream(first.steps[0].backbone, first.steps[0].shots, tuple(sorted(first.order)), tuple(rows)))
     return streams
 
 
+def _rows(passages: Mapping[tuple[Hashable, ...], list[Passage]]) -> list[StreamRow]:
+    """A row for each method, recipe, way and share; rows with the same label say in which recipe fields they differ."""
+    made = []
+    for (_, way, share), found in passages.items():
+        first = found[0].steps[0]
+        alike = [
+            other[0].steps[0].recipe
+            for (_, w, s), other in passages.items()
+            if (w, s, other[0].steps[0].label) == (way, share, first.label)
+        ]
+        differing = [name for name in first.recipe if len({repr(recipe.get(name)) for recipe in alike}) > 1]
+        note = ", ".join(f"{name}={first.recipe[name]}" for name in differing)
+        made.append(StreamRow(first.label, str(way), share, note, tuple(found)))  # type: ignore[arg-type]
+    return made
+
+
 def _run(record: Record) -> tuple[Hashable, ...]:
-    """Everything that the steps of a stream share; what may differ between compared ones last."""
+    """What all methods of a stream share; what tells its rows apart; draw and seed."""
     settings = tuple(sorted((name, number(value)) for name, value in record.settings.items()))
     recipe = tuple(sorted((name, number(value)) for name, value in record.recipe.items()))
-    place = (record.backbone, record.shots, settings, record.fingerprints.get("backbone"))
-    code = (record.fingerprints.get("harness"), record.fingerprints.get("method"))
-    return (*place, (record.method, recipe, record.draw_seed, record.seed, code))
+    code = tuple(record.fingerprints.get(name) for name in ("backbone", "sites", "harness"))
+    versions = tuple(sorted(record.versions.items()))
+    place = (record.backbone, record.shots, settings, code, versions)
+    row = (record.method, recipe, record.fingerprints.get("method"))
+    return place, row, (record.draw_seed, record.seed)
 
 
-def _passages(records: Sequence[Record]) -> Iterator[tuple[str, Passage]]:
-    """(way, passage) for every order that has all its steps."""
+def _passages(records: Sequence[Record]) -> Iterator[tuple[str, float | None, Passage]]:
+    """(way, replayed share, passage) for every order that has all its steps, from the same rows of each task. Of equal
+    cells the last record counts."""
     alone = {record.task: record for record in records if not record.stream.is_step}
-    steps: dict[tuple[str | None, tuple[str, ...]], Record] = {
-        (record.stream.way, _place(record)): record for record in records if record.stream.is_step
+    steps: dict[tuple[str | None, float | None, tuple[str, ...]], Record] = {
+        (record.stream.way, record.stream.replay_share, _place(record)): record
+        for record in records
+        if record.stream.is_step and _has_rows_of(record, alone)
     }
-    for way, order in itertools.product(WAYS, _orders(records)):
+    kinds = sorted({(way, share or 0.0, share) for way, share, _ in steps if way})
+    for (way, _, share), order in itertools.product(kinds, _orders(records)):
         first = alone.get(order[0])
-        later = [steps.get((way, _unordered(way, order[: place + 1]))) for place in range(1, len(order))]
+        later = [steps.get((way, share, _unordered(way, order[: place + 1]))) for place in range(1, len(order))]
         known = [record for record in (first, *later) if record is not None]
         if len(known) == len(order):
-            yield way, Passage(order, tuple(known), alone)
+            yield way, share, Passage(order, tuple(known), alone)
+
+
+def _has_rows_of(step: Record, alone: Mapping[str, Record]) -> bool:
+    """Whether every task of a step has the same rows as the task alone, as far as that is known."""
+    prints = {task: step.fingerprints.get(f"{EARLIER}{n}") for n, task in enumerate(step.stream.earlier or (), 1)}
+    prints[step.task] = step.fingerprints.get("task")
+    return all(
+        task not in alone or mine is None or alone[task].fingerprints.get("task") in (None, mine)
+        for task, mine in prints.items()
+    )
 
 
 def _orders(records: Iterable[Record]) -> list[tuple[str, ...]]:
@@ -245,6 +297,11 @@ def _score(record: Record, task: str) -> float | None:
     stream = record.stream
     score = (stream.earlier_scores or {}).get(task, {}).get((stream.earlier_headlines or {}).get(task, ""))
     return None if score is None else 100 * score
+
+
+def _digest(record: Record, task: str) -> str | None:
+    """The digest of the scores of a task's rows; of a step on any task so far."""
+    return record.scores.sha256 if record.task == task else (record.stream.earlier_sha256 or {}).get(task)
 
 
 def _less(first: float | None, second: float | None) -> float | None:

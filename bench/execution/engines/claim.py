@@ -46,6 +46,8 @@ def write_claimed(work: Work, store: Store, make: Callable[[], tuple[Record, pd.
         if is_complete(existing, work.cell, store):
             return existing
         record, predictions = make()
+        if existing is not None and existing.status == "ok" and record.status == "failed":
+            return existing  # it ran only for its checkpoint: a failure replaces no result
         record = record.model_copy(update={"attempts": work.attempts})
         store.write(record, predictions)
         return record

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tunefront.reports import units
 from tunefront.reports.compare.statistics import mean_if_complete, median
-from tunefront.reports.compare.streams import SEPARATE, Passage, Spread, Stream, StreamRow, spread, streams_of
+from tunefront.reports.compare.streams import SEPARATE, Passage, Spread, Stream, StreamRow, streams_of
 from tunefront.reports.names import describe_shots, join_names
 from tunefront.reports.sections.studies.study import Chart, HeatMap, Line, Material, Point, Study
 from tunefront.reports.tables import Cell, Column, Table
@@ -42,13 +42,11 @@ def _study(material: Material, number: int, stream: Stream, several: bool) -> St
     intervals = (
         "."
         if alone
-        else f": means over {runs}, with 95 % intervals of Student's t between them where they differ. The intervals "
-        "are about other such runs on these tasks and test rows, not about other tasks."
+        else f": means over {runs}, with 95 % intervals of Student's t {_between(stream)} where they differ. They are "
+        "about other such runs on these tasks and test rows, not about other tasks."
     )
     where = f"{material.backbones[stream.backbone]}, {describe_shots(stream.shots)} of each task"
-    orders = "; ".join(
-        f"{place}. {', '.join(material.names[task] for task in order)}" for place, order in enumerate(stream.orders, 1)
-    )
+    orders = "; ".join(_listed(order, material) for order in stream.orders)
     intro = (
         f"{units.plural(len(names), 'task')} arrive one after another on {where}. After each, every earlier task is "
         f"scored again. Scores × 100{intervals}",
@@ -68,16 +66,30 @@ def _study(material: Material, number: int, stream: Stream, several: bool) -> St
     )
 
 
+def _listed(order: Sequence[str], material: Material) -> str:
+    """The tasks in order."""
+    return " → ".join(material.names[task] for task in order)
+
+
 def _runs(stream: Stream) -> str:
     """What the means are over: `3 orders`, or `3 orders × 2 draws or seeds`."""
     most = max(stream.rows, key=lambda row: len(row.passages)).passages
-    others = len({passage.run[1:] for passage in most})
+    others = len({passage.run for passage in most})
     orders = units.plural(len({passage.order for passage in most}), "order")
     return orders if others == 1 else f"{orders} × {others} draws and seeds"
 
 
+def _between(stream: Stream) -> str:
+    """What the intervals are between."""
+    several = len({passage.run for row in stream.rows for passage in row.passages}) > 1
+    return "between draws and seeds, each the mean over its orders," if several else "between orders"
+
+
 def _name(row: StreamRow) -> str:
-    return f"{row.label}{IN_WORDS[row.way]}"
+    words = IN_WORDS[row.way]
+    if row.replay_share is not None:
+        words = f" with {100 * row.replay_share:.3g}\u00a0% replay"
+    return f"{row.label}{words}{f' ({row.note})' if row.note else ''}"
 
 
 def _findings(stream: Stream) -> list[str]:
@@ -85,9 +97,7 @@ def _findings(stream: Stream) -> list[str]:
     separate = [row for row in stream.rows if row.way == SEPARATE]
     sentences = []
     if separate:
-        equal, scored = (
-            sum(counts) for counts in zip(*(p.unchanged for r in separate for p in r.passages), strict=True)
-        )
+        equal, scored = _unchanged([passage for row in separate for passage in row.passages])
         same = "every one" if equal == scored else units.count(equal)
         sentences.append(
             f"With a checkpoint for each task, earlier tasks were scored {units.plural(scored, 'time')} after later "
@@ -95,7 +105,7 @@ def _findings(stream: Stream) -> list[str]:
         )
     changes = []
     for row in stream.rows:
-        lost = spread([passage.backward_transfer for passage in row.passages])
+        lost = row.spread(lambda passage: passage.backward_transfer)
         if row.way != SEPARATE and lost is not None:
             changes.append(f"{_name(row)}: {_signed(lost)} points")
     if changes:
@@ -141,11 +151,11 @@ def _scores(stream: Stream, material: Material) -> Table:
         rows.append(
             (
                 Cell(_name(row)),
-                _cell(spread([passage.averages[last] for passage in passages]), signed=False),
+                _cell(_average(row, last), signed=False),
                 _cell(against),
-                Cell(_mean([passage.forgetting for passage in passages])),
-                _cell(spread([passage.backward_transfer for passage in passages])),
-                _cell(spread([passage.forward_transfer for passage in passages])),
+                Cell(_mean(row.spread(lambda passage: passage.forgetting))),
+                _cell(row.spread(lambda passage: passage.backward_transfer)),
+                _cell(row.spread(lambda passage: passage.forward_transfer)),
                 Cell(f"{units.count(equal)} of {units.count(scored)}"),
             )
         )
@@ -218,7 +228,7 @@ def _averages(stream: Stream, note: str) -> Table:
     rows = tuple(
         (
             Cell(str(step + 1)),
-            *(Cell(_mean([passage.averages[step] for passage in row.passages])) for row in stream.rows),
+            *(Cell(_mean(_average(row, step))) for row in stream.rows),
         )
         for step in steps
     )
@@ -238,11 +248,7 @@ def _over_time(stream: Stream) -> Chart:
     for row in stream.rows[:LINES]:
         points = []
         for step in range(len(stream.tasks)):
-            found = (
-                spread([passage.averages[step] for passage in row.passages])
-                if reference is None
-                else row.against(reference, step)
-            )
+            found = _average(row, step) if reference is None else row.against(reference, step)
             if found is not None:
                 points.append(Point(step + 1.0, found.mean, found.low, found.high))
         lines.append(Line(_name(row), tuple(points), dashed=row is reference))
@@ -250,7 +256,7 @@ def _over_time(stream: Stream) -> Chart:
     return Chart(
         "average",
         "Average over the tasks so far",
-        f"Means over {_runs(stream)}; bars are 95 % intervals between these where they differ.",
+        f"Means over {_runs(stream)}; bars are 95 % intervals {_between(stream)} where they differ.",
         tuple(lines),
         "tasks so far",
         up,
@@ -278,7 +284,7 @@ def _bytes_over_tasks(stream: Stream) -> Chart:
 
 
 def _matrices(stream: Stream, material: Material) -> list[HeatMap]:
-    """The score on every task after every step, in the first order: one way after another, those that forget first."""
+    """The score on every task after every step, in one order: one row after another, those that forget first."""
     shown = sorted(stream.rows, key=lambda row: row.way == SEPARATE)[:MOST_MAPS]
     maps = []
     for place, row in enumerate(shown):
@@ -289,7 +295,7 @@ def _matrices(stream: Stream, material: Material) -> list[HeatMap]:
             HeatMap(
                 f"scores-{place + 1}",
                 f"Scores of {_name(row)}",
-                "The first order. Rows: after this task; columns: the score × 100 on this task.",
+                f"{_listed(passage.order, material)}. Rows: after this task; columns: the score × 100 on this task.",
                 names,
                 names,
                 scores,
@@ -310,8 +316,12 @@ def _cell(found: Spread | None, signed: bool = True) -> Cell:
     return Cell(write(found.mean), interval, f"{found.mean:.6g}")
 
 
-def _mean(values: Sequence[float | None]) -> str:
-    found = spread(values)
+def _average(row: StreamRow, step: int) -> Spread | None:
+    """The average over the tasks so far, after a step."""
+    return row.spread(lambda passage: passage.averages[step])
+
+
+def _mean(found: Spread | None) -> str:
     return units.MISSING if found is None else _plain(found.mean)
 
 

@@ -18,6 +18,7 @@ from tunefront.bench.cells import Stage
 from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import UserError
+from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.execution.stages import StageSetup
@@ -183,6 +184,47 @@ def test_a_killed_stream_goes_on_to_the_same_records(ran: Any, tasks: list[str],
     assert not outcome.failed
     assert outcome.ran == len(lost)
     assert deterministic(Store(copy)) == wanted
+
+
+def test_a_stream_that_shares_its_first_tasks_with_an_earlier_one_trains_again_what_it_needs(
+    backbones: dict[str, str], tmp_path: Path
+) -> None:
+    """The checkpoint that it goes on from was dropped, and so were those before it; no result is lost."""
+    tasks = toy_tasks(tmp_path / "data", 5)
+    cells, method, store = alone(backbones["bert"], tasks, ("full",)), parse("full"), Store(tmp_path / "out")
+
+    def ran(last: int) -> dict[str, Record]:
+        kept = [cell for cell in cells if cell.task in (*tasks[:3], tasks[last])]
+        outcome = run_streams(Streams.of(kept, one_model=(method,), ways=("sequential",)), store)
+        assert not outcome.failed
+        return {record.key: record for record in outcome.records}
+
+    first, second = ran(3), ran(4)
+    again = [key for key in first.keys() & second.keys() if first[key].stream.way == "sequential"]
+    assert len(again) == 2
+    assert all(first[key].scores == second[key].scores for key in again)
+
+
+def test_a_failure_replaces_no_result(tasks: list[str], backbones: dict[str, str], tmp_path: Path) -> None:
+    """A step that has a result runs again only for its checkpoint; without the one before it, it cannot."""
+    cells, store = alone(backbones["bert"], tasks[:2]), Store(tmp_path)
+    streams = Streams.of(cells, one_model=(cells[0].method,), ways=("sequential",))
+    run_streams(streams, store)
+    step = next(cell for cell in streams.cells if cell.stage and cell.stage.way == "sequential")
+    key = Identity.of(step).key
+    for other in streams.cells:
+        store.drop_checkpoint(Identity.of(other).key)
+    outcome = run_grid([replace(step, keep=True)], store)
+    assert [record.status for record in outcome.records] == ["ok"]
+    kept = store.read(key)
+    assert kept is not None
+    assert kept.status == "ok"
+
+
+def test_two_names_of_the_same_rows_are_a_mistake(tasks: list[str], backbones: dict[str, str], tmp_path: Path) -> None:
+    shutil.copytree(tasks[0].removeprefix("dir:"), tmp_path / "copy")
+    with pytest.raises(UserError, match="same rows"):
+        Streams.of(alone(backbones["bert"], [tasks[0], f"dir:{tmp_path / 'copy'}"]))
 
 
 def test_a_task_alone_that_was_recorded_without_a_checkpoint_is_trained_again(

@@ -48,6 +48,17 @@ def test_named_methods_replace_it_and_none_leaves_it_out() -> None:
         ({"replay_share": float("nan")}, "nan"),
         ({"replay_share": True}, "True"),
         ({"suite": "strem"}, "stream"),
+        ({"suite": 3}, "suite"),
+        ({"orders": 0}, "orders"),
+        ({"orders": "01"}, "orders"),
+        ({"orders": None}, "orders"),
+        ({"ways": "replay"}, "ways"),
+        ({"ways": 3}, "ways"),
+        ({"one_model": "full"}, "one_model"),
+        ({"one_model": 3}, "one_model"),
+        ({"one_model": [3]}, "3"),
+        ({"one_model": ["none", "full"]}, "none"),
+        ({"replay_share": 10**400}, "share"),
     ],
 )
 def test_a_wrong_value_is_one_message_that_names_it(changes: dict[str, Any], named: str) -> None:
@@ -62,4 +73,4 @@ def test_texts_of_a_command_line_are_read_alike() -> None:
     assert not wrong.messages
     assert (request.orders, request.ways, request.replay_share) == ((0, 2), ("replay",), 0.5)
     StreamRequest.from_texts(SUITE, "0,,1", [""], ["replay", "replay"], "", wrong)
-    assert len(wrong.messages) >= 2
+    assert len(wrong.messages) == 4  # one for each option

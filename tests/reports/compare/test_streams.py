@@ -95,6 +95,70 @@ def test_draws_are_further_runs_of_the_same_stream() -> None:
     assert len(stream.orders) == 1
 
 
+def test_orders_of_one_draw_are_no_independent_runs() -> None:
+    """Two draws with two orders each: the interval is between the draws."""
+    other = ("b", "a", "c")
+    records = []
+    for draw, gain in ((0, 0.0), (1, 0.1)):
+        matrix = tuple(tuple(score - gain for score in row) for row in MATRIX)
+        records += alone("full", ALONE, draw_seed=draw)
+        records += passage("full", "sequential", TASKS, matrix, draw_seed=draw)
+        records += passage("full", "sequential", other, matrix, draw_seed=draw)
+    found = only(records, "sequential").spread(lambda passage: passage.averages[-1])
+    assert found is not None
+    expected = spread([(65 + 50 + 88) / 3, (65 + 50 + 88) / 3 - 10])
+    assert expected is not None
+    assert found.n == 2
+    assert (found.mean, found.low, found.high) == pytest.approx((expected.mean, expected.low, expected.high))
+
+
+def test_shares_recipes_and_code_are_never_averaged_together() -> None:
+    recipe = {**sequence()[0].recipe, "learning_rate": 0.5}
+    records = [*sequence(), *alone("full", ALONE, recipe=recipe)]
+    records += passage("full", "sequential", TASKS, MATRIX, recipe=recipe)
+    for share in (0.1, 0.9):
+        records += passage("full", "replay", TASKS, MATRIX, stream__replay_share=share)
+    (stream,) = streams_of(records)
+    named = [(row.way, row.replay_share, row.note) for row in stream.rows]
+    assert len(set(named)) == len(named) == 4
+    assert [note for way, _, note in named if way == "sequential"] == ["learning_rate=0.0003", "learning_rate=0.5"]
+    assert all(len(row.passages) == 1 for row in stream.rows)
+    other = {**sequence()[0].fingerprints, "harness": "h" * 64}
+    records = [*sequence(), *(r.model_copy(update={"fingerprints": other}) for r in sequence())]
+    assert len(streams_of(records)) == 2
+
+
+def test_a_step_on_other_rows_than_the_task_alone_is_left_out() -> None:
+    records = sequence()
+    prints = {**records[-1].fingerprints, "earlier task 1": "0" * 64}
+    known = [
+        record.model_copy(update={"fingerprints": {**record.fingerprints, "task": "1" * 64}})
+        if record.task == "a" and not record.stream.is_step
+        else record
+        for record in records[:-1]
+    ]
+    assert streams_of([*known, records[-1].model_copy(update={"fingerprints": prints})]) == []
+
+
+def test_what_multi_task_training_changes_is_compared_task_by_task() -> None:
+    records = [*sequence(), *passage("full", "multitask", TASKS, MATRIX)]
+    steps = [record for record in records if record.stream.way == "multitask"]
+    same = {"a": "x" * 64, "b": "y" * 64, "c": "z" * 64}
+    known = [
+        step.model_copy(
+            update={
+                "scores": step.scores.model_copy(update={"sha256": same[step.task]}),
+                "stream": step.stream.model_copy(
+                    update={"earlier_sha256": {task: same[task] for task in step.stream.earlier or ()}}
+                ),
+            }
+        )
+        for step in steps
+    ]
+    found = first([*sequence(), *known], "multitask")
+    assert found.unchanged == (1, 3)  # b again after c; a was new in the record of the task alone
+
+
 def test_differences_are_paired_by_order() -> None:
     matrix = tuple(tuple(ALONE[task] for task in TASKS[: place + 1]) for place in range(3))
     records = [*sequence(), *passage("full", "separate", TASKS, matrix)]
