@@ -83,10 +83,11 @@ def _study(
         ordered[NONE] = untrained
     effects = effects_of(material, {on: records for on, records in ordered.items() if on != NONE}, tasks)
     full, alone = (center(ordered[on], tasks) if on in ordered else None for on in ((True,) * 3, (True, False, False)))
+    over = says_over(whole, tasks, material.names)
     intro = [
         f"{where}, trained with T-Few's losses on (weight 1) and off (0). LM: likelihood of the right answer; UL: "
         "unlikelihood of the wrong ones; LN: cross-entropy over length-normalised answers. Without any loss nothing "
-        f"can be trained: that row is the model as it is. Scores × 100: means over {says_over(whole, tasks)}."
+        f"can be trained: that row is the model as it is. Scores × 100: means over {over}."
     ]
     listed = "; ".join(f"{effect.name} {_effect_text(effect)}" for effect in effects)
     intro += [f"What a loss adds, in points: {listed}."] if effects else []
