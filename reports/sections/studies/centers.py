@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.records import Record
@@ -10,6 +10,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.factors import cell_of
 from tunefront.reports.compare.statistics import mean, mean_if_complete
+from tunefront.reports.names import join_names
 from tunefront.reports.sections.few_shot import describe_levels
 from tunefront.reports.sections.studies.study import Point
 from tunefront.reports.tables import Cell
@@ -63,13 +64,14 @@ def shared_tasks(groups: Sequence[Sequence[Record]]) -> tuple[str, ...]:
     return tuple(sorted(set.intersection(*scored))) if scored else ()
 
 
-def says_over(records: Sequence[Record], tasks: Collection[str]) -> str:
-    """What a mean over these tasks is over: `2 tasks, each over 2 draws × 1 seed`."""
+def says_over(records: Sequence[Record], tasks: Collection[str], names: Mapping[str, str]) -> str:
+    """What a mean over these tasks is over: `2 tasks (cr and trec), each over 2 draws × 1 seed`."""
     by_task = group_by([record for record in records if record.task in tasks], lambda record: record.task)
     runs = describe_levels(by_task.values())
     rows = sorted({record.data.n_test for own in by_task.values() for record in own if record.data.n_test})
     scored = "" if not rows else f" and {_range(rows)} scored rows"
-    return f"{units.plural(len(by_task), 'task')}, each over {runs}{scored}"
+    listed = join_names([names[task] for task in sorted(by_task)])
+    return f"{units.plural(len(by_task), 'task')} ({listed}), each over {runs}{scored}"
 
 
 def score_cell(found: Center | None, signed: bool = False) -> Cell:

@@ -54,11 +54,12 @@ def _study(
         Line(label, tuple(centers[shots].at(sizes[shots]) for shots in ordered if shots in centers), label in untrained)
         for label, centers in list(found.items())[:MOST]
     )
+    over = says_over(whole, tasks, material.names)
     bars = about_bars(point for line in lines for point in line.points)
-    note = f"Mean over {says_over(whole, tasks)}.{bars}" + (" Dashed: nothing is trained." if untrained else "")
+    note = f"Mean over {over}.{bars}" + (" Dashed: nothing is trained." if untrained else "")
     chart = Chart("rows", "Learning curves", note, lines, "training rows", "100 × score")
     intro = [
-        f"The number of training rows varies, on {backbone}. Scores × 100: means over {says_over(whole, tasks)}. Draws "
+        f"The number of training rows varies, on {backbone}. Scores × 100: means over {over}. Draws "
         "are nested: with the same seed, a smaller draw is the first rows of a larger one.",
         *_findings(found, ordered, untrained),
     ]

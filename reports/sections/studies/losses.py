@@ -36,12 +36,13 @@ PAPER = (
 @dataclass(frozen=True)
 class Effect:
     """What a loss adds: the mean over pairs of combinations that differ in it alone, in points, with its interval if
-    the predictions give one."""
+    the predictions give one; `checkpoints`: the interval is about these runs on other test rows alone."""
 
     name: str
     pairs: int
     mean: float
     interval: Interval | None
+    checkpoints: bool = False
 
 
 def loss_studies(material: Material, records: Sequence[Record]) -> list[Study]:
@@ -83,16 +84,20 @@ def _study(
         ordered[NONE] = untrained
     effects = effects_of(material, {on: records for on, records in ordered.items() if on != NONE}, tasks)
     full, alone = (center(ordered[on], tasks) if on in ordered else None for on in ((True,) * 3, (True, False, False)))
+    over = says_over(whole, tasks, material.names)
     intro = [
         f"{where}, trained with T-Few's losses on (weight 1) and off (0). LM: likelihood of the right answer; UL: "
         "unlikelihood of the wrong ones; LN: cross-entropy over length-normalised answers. Without any loss nothing "
-        f"can be trained: that row is the model as it is. Scores × 100: means over {says_over(whole, tasks)}."
+        f"can be trained: that row is the model as it is. Scores × 100: means over {over}."
     ]
     listed = "; ".join(f"{effect.name} {_effect_text(effect)}" for effect in effects)
     intro += [f"What a loss adds, in points: {listed}."] if effects else []
     if full is not None and alone is not None:
         gain = full.mean - alone.mean
+        added = [effect.interval for effect in effects if effect.name != "LM" and effect.interval is not None]
         holds = "The same order is found here" if gain > 0 else "Here it is the other way round"
+        if added and not any(interval.separates for interval in added):
+            holds = "Here neither UL nor LN is distinguished from no effect"
         intro.append(
             f"{PAPER} {holds}: all three score {units.points(full.mean / 100)}, LM alone "
             f"{units.points(alone.mean / 100)} ({units.signed(gain)} points)."
@@ -127,7 +132,8 @@ def effects_of(material: Material, trained: dict[Switches, list[Record]], tasks:
                 weights[combinations.index(off)] -= 1 / len(pairs)
             (interval,) = intervals(contrasts(known.estimate, weights))
         mean = sum(whole) / len(whole) if interval is None else interval.difference
-        effects.append(Effect(name, len(whole), mean, interval))
+        checkpoints = not isinstance(known, str) and known.estimate.checkpoints_only
+        effects.append(Effect(name, len(whole), mean, interval, checkpoints))
     return effects
 
 
@@ -185,10 +191,11 @@ def _effect_table(effects: Sequence[Effect]) -> Table:
         )
         for effect in effects
     )
-    note = (
-        "Mean over the pairs of trained combinations that differ in this loss alone, over tasks and runs. Each "
-        "interval is its own, about losses that are trained again on other draws or seeds, with other test rows."
-    )
+    note = "Mean over the pairs of trained combinations that differ in this loss alone, over tasks and runs."
+    if any(effect.interval is not None for effect in effects):
+        alone = any(effect.checkpoints for effect in effects)
+        about = "these runs on other test rows" if alone else "other draws or seeds, and other test rows"
+        note += f" Each interval is its own, about {about}."
     return Table("What each loss adds", columns, rows, note)
 
 

@@ -55,10 +55,11 @@ def _study(material: Material, label: str, place: int, records: Sequence[Record]
             own = [record for record in records if record.task == task]
             by_span = {span: found for span in spans if (found := center(own, [task], _change(span))) is not None}
             figures.append(replace(_heat_map(f"task-{number + 1}", material.names[task], by_span, blocks), small=True))
+    over = says_over(records, tasks, material.names)
     intro = (
         f"After {label} was trained on {where}, what it had inserted was left out of each span of blocks, and the rows "
         "were scored again. Nothing was trained again: norms and a head that were trained stay as they are. Blocks are "
-        f"counted from 0. Changes are in points against nothing left out: means over {says_over(records, tasks)}.",
+        f"counted from 0. Changes are in points against nothing left out: means over {over}.",
         *_findings(records, tasks, changes, blocks),
     )
     tables = (_table(material, records, tasks, changes),)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Hashable, Sequence
+from dataclasses import dataclass, replace
 
 from tunefront.bench.records import Record
 from tunefront.reports import units
@@ -37,6 +37,11 @@ class Sweep:
     field: str
     label: str
     values: dict[float, list[Record]]
+
+    def on(self, tasks: Collection[str]) -> Sweep:
+        """The sweep on some of its tasks."""
+        kept = {value: [r for r in records if r.task in tasks] for value, records in self.values.items()}
+        return replace(self, values=kept)
 
     @property
     def grows(self) -> bool:
@@ -113,19 +118,25 @@ def _size_study(
     material: Material, number: int, where: str, sweeps: Sequence[Sweep], others: dict[str, list[Record]]
 ) -> Study:
     """Score over trained parameters, as in Houlsby's figure 4."""
+    tasks = shared_tasks([records for sweep in sweeps for records in sweep.values.values()])
+    sweeps = [sweep.on(tasks) for sweep in sweeps]
+    others = {
+        label: [record for record in records if record.task in tasks]
+        for label, records in others.items()
+        if set(tasks) <= set(shared_tasks([records]))
+    }
     groups = [records for sweep in sweeps for records in sweep.values.values()]
-    tasks = shared_tasks(groups)
-    others = {label: records for label, records in others.items() if set(tasks) <= set(shared_tasks([records]))}
     whole = [record for records in (*groups, *others.values()) for record in records]
     lines = [Line(f"{sweep.label} ({sweep.field})", _points(sweep, tasks, trained)) for sweep in sweeps]
     for label, records in others.items():
         found, size = center(records, tasks), trained(records)
         lines += [Line(label, (found.at(size),), True)] if found is not None and size is not None else []
-    note = f"Mean over {says_over(whole, tasks)}.{about_bars(point for line in lines for point in line.points)}"
+    over, bars = says_over(whole, tasks, material.names), about_bars(point for line in lines for point in line.points)
+    note = f"Mean over {over}.{bars}"
     chart = Chart(
         "trained", "Score against trained parameters", note, tuple(lines), "trained parameters per task", "100 × score"
     )
-    intro = [f"One size varies, on {where}. Scores × 100: means over {says_over(whole, tasks)}."]
+    intro = [f"One size varies, on {where}. Scores × 100: means over {over}."]
     intro += [_reaches(sweep, tasks, others) for sweep in sweeps]
     tables = (_size_table(material, sweeps, others, tasks),)
     title = f"{join_names(list(dict.fromkeys(sweep.label for sweep in sweeps)))}: size"
@@ -213,12 +224,13 @@ def _value_study(material: Material, number: int, where: str, name: str, sweeps:
     tasks = shared_tasks(groups)
     whole = [record for records in groups for record in records]
     lines = tuple(Line(sweep.label, _points(sweep, tasks)) for sweep in sweeps)
-    note = f"Mean over {says_over(whole, tasks)}.{about_bars(point for line in lines for point in line.points)}"
+    over, bars = says_over(whole, tasks, material.names), about_bars(point for line in lines for point in line.points)
+    note = f"Mean over {over}.{bars}"
     chart = Chart("value", f"Score over {name}", note, lines, name, "100 × score")
     found = {
         sweep.label: {value: center(records, tasks) for value, records in sweep.values.items()} for sweep in sweeps
     }
-    intro = [f"Only {name} varies, on {where}. Scores × 100: means over {says_over(whole, tasks)}."]
+    intro = [f"Only {name} varies, on {where}. Scores × 100: means over {over}."]
     intro += [
         _stays(label, name, {v: c for v, c in centers.items() if c is not None}) for label, centers in found.items()
     ]

@@ -91,6 +91,10 @@ def test_with_predictions_each_effect_has_an_interval_around_it(tmp_path):
         by_hand = np.mean([_mean(records, on) - _mean(records, off) for on, off in pairs])
         assert float(by_loss[name][1].title) == pytest.approx(100 * by_hand, abs=0.01)
         assert by_loss[name][2].text != "—"
+    assert "other draws or seeds" in study.tables[1].note
+    single = [made for made in records if made.draw_seed == 0]
+    alone = study_of(Records(single, places), answers=AnswerFiles(known.places))
+    assert "these runs on other test rows" in alone.tables[1].note
 
 
 def _differ(on, off):
