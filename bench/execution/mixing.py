@@ -12,12 +12,13 @@ from safetensors.torch import load
 from torch import Tensor
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.data import sources
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.engines import Progress
 from tunefront.bench.execution.grid import Outcome, is_users_own, run_grid
 from tunefront.bench.execution.identity import Identity, Shared
-from tunefront.bench.execution.setup import Setup
+from tunefront.bench.execution.setup import Setup, prompting_of
 from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.ways import Serving
 from tunefront.bench.models.examples import EncodedExamples, stacked
@@ -211,12 +212,15 @@ def check_methods(cells: Sequence[Cell], session: Session) -> None:
     wrong = ErrorCollector()
     for cell in {(cell.spelled, cell.backbone): cell for cell in cells}.values():
         with process_unchanged():
+            task = sources.load_task(cell.task)
+            pretrained = session.pretrained(cell.backbone, cell.config.device)
             try:
-                setup = Setup(cell, session)
+                backbone = pretrained.fresh_copy(task, cell.seed, cell.recipe.dropout, prompting_of(cell, task))
+                cell.method.attach(backbone)
             except Unsupported:
                 continue
             try:
-                check_parts(setup.backbone)
+                check_parts(backbone)
             except Unsupported as reason:
                 wrong.messages.append(
                     f"{label(cell.method)} cannot share a batch with other methods on {cell.backbone}: {reason}; "

@@ -84,7 +84,7 @@ class Setup:
             instead.source if instead else (session or Session()).pretrained(cell.backbone, cell.config.device)
         )
         self.backbone: Backbone = self.pretrained.fresh_copy(
-            self.task, cell.seed, cell.recipe.dropout, _prompting(cell, self.task, template)
+            self.task, cell.seed, cell.recipe.dropout, prompting_of(cell, self.task, template)
         )
         with self.pretrained.init_context():
             cell.method.attach(self.backbone)
@@ -135,7 +135,7 @@ def shared_under(cell: Cell, task: Task, identity: Identity) -> tuple[str, ...]:
     return (*parts, str(task.outputs), task.kind, *way)
 
 
-def _prompting(cell: Cell, task: Task, template: Template | None) -> Prompting | None:
+def prompting_of(cell: Cell, task: Task, template: Template | None = None) -> Prompting | None:
     """The prompting of a language model; None for an encoder, whose cells have no template."""
     if cell.template is None and template is None:
         return None

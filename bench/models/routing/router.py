@@ -16,7 +16,7 @@ from tunefront.bench.models.routing.hosts import Routing, Step, renumber, route,
 from tunefront.bench.models.routing.member import Leading, Member, Shift
 from tunefront.bench.models.routing.passes import DecoderPasses, EncoderPasses, Passes, Request, Seq2SeqPasses
 from tunefront.bench.models.routing.rows import MixedRows, Tag
-from tunefront.methods.base import Batch, Prefix, Unsupported
+from tunefront.methods.base import Batch, Prefix
 from tunefront.methods.inject import matching
 from tunefront.methods.torch_internals import own_parameters
 
@@ -26,8 +26,7 @@ class Router:
 
     Args: backbone, as published, of which the router takes possession; members, made with `Member.of`, whose backbones
     are not needed any more, apart from their heads and prompts.
-    Errors: UserError for members of another backbone or with another pooling; Unsupported if the backbone cannot score
-    several rows side by side.
+    Errors: UserError without members, and for those of another backbone or with another pooling.
     """
 
     def __init__(self, backbone: Backbone, members: Sequence[Member]):
@@ -186,11 +185,6 @@ def _passes(backbone: Backbone, routing: Routing, leads: Mapping[int, Leading]) 
             skip_virtual(backbone.model.pooler, routing)
         return EncoderPasses(backbone, routing, leads)
     if isinstance(backbone, Decoder):
-        if backbone.needs_separate_rows or not backbone.side_by_side:
-            raise Unsupported(
-                f"{type(backbone.model).__name__} scores each choice in a row of its own, so rows of several methods "
-                "cannot share one"
-            )
         return DecoderPasses(backbone, routing, leads)
     for stack, table in zip(("encoder", "decoder"), backbone.position_tables(), strict=False):
         if isinstance(table, nn.Module):

@@ -26,6 +26,7 @@ from tests.toys import (
     toy_task,
 )
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.families import Decoder
 from tunefront.bench.models.routing.hosts import FEWEST_JOINT, JointVectors, joint_vectors
 from tunefront.bench.models.routing.member import Member, check_parts
 from tunefront.bench.models.routing.router import Router
@@ -234,6 +235,17 @@ def test_a_method_with_hooks_of_its_own_is_refused(folders: dict[str, str]) -> N
     backbone = fresh_copy(folders["bert"])
     Hooked().attach(backbone)
     with pytest.raises(Unsupported, match="hooks of its own"):
+        check_parts(backbone)
+
+
+def test_a_decoder_that_scores_choices_in_separate_rows_is_refused(
+    language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backbone = fresh_copy(language_models["gpt2"])
+    LoRA().attach(backbone)
+    check_parts(backbone)
+    monkeypatch.setattr(Decoder, "side_by_side", False)
+    with pytest.raises(Unsupported, match="row of its own"):
         check_parts(backbone)
 
 
