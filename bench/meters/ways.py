@@ -68,7 +68,7 @@ class Serving:
         that all of them see the same machine. `now` is the function that clocks read."""
         runs = self.runs()
         device = self.published.model.device
-        memory = {way: self._memory(way, run) for way, run in runs.items()}
+        memory = self.memory()
         clocks = {way: Clock(device, now) for way in runs}
         for _ in range(rounds):
             for way, run in runs.items():
@@ -117,8 +117,11 @@ class Serving:
         runs: dict[ServingWay, Run] = {"mixed": mixed, "switching": partial(by_task, switched)}
         return {**runs, "separate": partial(by_task, alone)} if self.separate else runs
 
+    def memory(self) -> dict[ServingWay, tuple[int, int]]:
+        """The bytes of all weights, and the peak of tensors with them in the first batch, by way."""
+        return {way: self._memory(way, run) for way, run in self.runs().items()}
+
     def _memory(self, way: ServingWay, run: Run) -> tuple[int, int]:
-        """The bytes of all weights, and the peak of tensors with them."""
         routers = self._copies if way == "separate" else [self.router]
         weights = sum(map(weights_bytes, routers))
         with Ledger(routers[0].backbone.model, device=routers[0].backbone.model.device) as ledger, ledger.phase("run"):

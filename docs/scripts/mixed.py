@@ -1,9 +1,10 @@
-"""Our figures of docs/mixed.md: `python -m docs.scripts.mixed [equality] [throughput]` measures them here.
+"""Our figures of docs/mixed.md: `python -m docs.scripts.mixed [equality] [throughput] [memory]` measures them here.
 
 `equality` scores mixed batches of every method on a tiny random model of every architecture, and writes the largest
 difference from each member alone to docs/examples/mixed_equality.txt. `throughput` scores the same rows in mixed
 batches, one task after another and with a model per task, on minilm and nano, and writes docs/examples/
-mixed_throughput.txt: rows per second of processor time, on one thread.
+mixed_throughput.txt: rows per second of processor time, on one thread. `memory` follows the tensors of one batch of the
+most tasks, and writes docs/examples/mixed_memory.txt.
 """
 
 from __future__ import annotations
@@ -23,10 +24,12 @@ from tests.benchmarks.serving import BACKBONES, TASKS, largest_difference, servi
 from tests.conftest import FAMILIES, LANGUAGE_MODELS, make_backbone, make_language_model
 from tests.toys import shipped
 from tunefront.bench.execution.mixing import largest_difference as between
+from tunefront.bench.meters.ways import WAYS
 from tunefront.methods.base import Unsupported
 from tunefront.reports import units
 
 TEXTS = ROOT / "docs" / "examples"
+PARTS = ("equality", "throughput", "memory")
 ARCHITECTURES = (*FAMILIES, *LANGUAGE_MODELS)
 
 
@@ -79,20 +82,35 @@ def _lines(backbone: str, method: str, rounds: int) -> Iterator[list[str]]:
         gc.collect()
 
 
+def memory() -> str:
+    """A table of peaks of memory for the most tasks."""
+    rows = []
+    for backbone, method in ((backbone, method) for backbone, methods in BACKBONES.items() for method in methods):
+        made = serving(backbone, method, max(TASKS))
+        peaks = {way: peak for way, (_, peak) in made.memory().items()}
+        rows.append([backbone, method, str(max(TASKS)), *(units.si(peaks[way], "B") for way in WAYS)])
+        del made
+        gc.collect()
+    return _markdown(["backbone", "method", "tasks", "mixed", "switching", "a model per task"], rows)
+
+
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def main() -> None:
-    """Writes the parts of the page that are named, by default both."""
+    """Writes the parts of the page that are named, by default all."""
     parser = argparse.ArgumentParser(prog="python -m docs.scripts.mixed", description=__doc__.split("\n")[0])
-    parser.add_argument("parts", nargs="*", choices=["equality", "throughput"], default=["equality", "throughput"])
+    parser.add_argument("parts", nargs="*", help=f"any of {', '.join(PARTS)}; default: all")
     parser.add_argument("--rounds", type=int, default=3)
     chosen = parser.parse_args()
     torch.set_num_threads(1)
-    for part in chosen.parts:
-        text = equality() if part == "equality" else throughput(chosen.rounds)
+    unknown = [part for part in chosen.parts if part not in PARTS]
+    if unknown:
+        parser.error(f"no part {unknown[0]}; there are {', '.join(PARTS)}")
+    for part in chosen.parts or PARTS:
+        text = equality() if part == "equality" else memory() if part == "memory" else throughput(chosen.rounds)
         TEXTS.joinpath(f"mixed_{part}.txt").write_text(text, encoding="utf-8")
         print(f"docs/examples/mixed_{part}.txt")
 
