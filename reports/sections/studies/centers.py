@@ -66,12 +66,12 @@ def shared_tasks(groups: Sequence[Sequence[Record]]) -> tuple[str, ...]:
 
 def says_over(records: Sequence[Record], tasks: Collection[str], names: Mapping[str, str]) -> str:
     """What a mean over these tasks is over: `2 tasks (cr and trec), each over 2 draws × 1 seed`."""
-    by_task = group_by([record for record in records if record.task in tasks], lambda record: record.task)
-    runs = describe_levels(by_task.values())
-    rows = sorted({record.data.n_test for own in by_task.values() for record in own if record.data.n_test})
+    own = [record for record in records if record.task in tasks]
+    runs = describe_levels(group_by(own, lambda record: (record.task, record.label, record.shots)).values())
+    rows = sorted({record.data.n_test for record in own if record.data.n_test})
     scored = "" if not rows else f" and {_range(rows)} scored rows"
-    listed = join_names([names[task] for task in sorted(by_task)])
-    return f"{units.plural(len(by_task), 'task')} ({listed}), each over {runs}{scored}"
+    listed = join_names([names[task] for task in sorted(tasks)])
+    return f"{units.plural(len(tasks), 'task')} ({listed}), each over {runs}{scored}"
 
 
 def score_cell(found: Center | None, signed: bool = False) -> Cell:

@@ -34,12 +34,14 @@ def test_three_numbers_of_rows_are_a_curve_and_two_are_not():
 
 def test_demonstrations_are_dashed_and_it_is_said_from_where_training_is_ahead():
     fields = {"backbone": "nano", "template": "plain"}
+    ordered = {"method": "icl:k=none,order=0", "prompt__demonstration_ids": (("r1", "r2"),)}
     records = curve("ia3", {4: 0.5, 16: 0.6, 64: 0.8}, **fields)
     records += curve("bitfit", {4: 0.4, 16: 0.4, 64: 0.5}, **fields)
-    records += curve("icl", {4: 0.55, 16: 0.55, 64: 0.6}, parameters__trainable=0, **fields)
+    records += curve("icl", {4: 0.55, 16: 0.55, 64: 0.6}, parameters__trainable=0, **fields, **ordered)
     study = study_of(records)
     assert {line.label: line.dashed for line in study.figures[0].lines} == {"ia3": False, "bitfit": False, "icl": True}
     text = " ".join(study.intro)
+    assert "1 task (sst2), each over 1 seed" in text
     assert "Ahead of icl" in text
     assert "ia3 from 16 training rows" in text
     assert "bitfit from" not in text
