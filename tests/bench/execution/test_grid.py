@@ -25,7 +25,7 @@ from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.session import Session
-from tunefront.bench.records import Prompt, Record, leaves
+from tunefront.bench.records import Mixed, Prompt, Record, Stream, leaves
 from tunefront.bench.records.store import Store
 from tunefront.methods.sites import SITES
 
@@ -154,6 +154,8 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
     may_be_null |= {"data.draw_source", "data.selection_split", "data.n_selection"}
     may_be_null |= {
         *(f"prompt.{name}" for name in Prompt.model_fields),  # nothing is shown
+        *("spans", *(f"stream.{name}" for name in Stream.model_fields)),  # part of no protocol
+        *(f"mixed.{name}" for name in Mixed.model_fields),
         *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration"),
         *("seconds.prefix", "cpu_seconds.prefix"),
         *("storage.demonstration_bytes", "scores.selection"),
