@@ -126,7 +126,7 @@ class Display(_LiveDisplay):
         self._running: dict[Cell, _Running] = {}
         self.titles = Titles()
         self._failed = 0
-        self._reason = ""
+        self._reason = self._status = ""
         super().__init__(console, clock)  # last, because it draws at once
 
     def planned(self, total: int, reused: int) -> None:
@@ -165,17 +165,25 @@ class Display(_LiveDisplay):
         elif record.status == "ok" and record.collapse.reason is not None:
             self._print(Text(f"  {printable(record.collapse.reason)}", colour))
 
+    def working(self, status: str) -> None:
+        """Shows what is done with the cells that have run, instead of an estimate of the time left."""
+        self._status = status
+        if not self._redraws:
+            self._print(Text(printable(status)))
+
     def render(self) -> RenderableType:
         """The live part: a bar over all cells, and a line per running cell."""
         if not self.total:
             return self._waiting()
         finished = self.reused + self.done
-        left = self.left()
+        left = None if self._status else self.left()
         times = format_duration(self._clock() - self._began) + (
             "" if left is None else f", about {format_duration(left)} left"
         )
         head = self._head(finished, f"· {times}")
         parts: list[RenderableType] = [head, *([self._bars()] if self._running else [])]
+        if self._status:
+            parts.append(Text(f"  {printable(self._status)}", "cyan", no_wrap=True, overflow="ellipsis"))
         if self._failed:  # a hint while cells run; the command says it in full at the end
             text = f"  {self._failed} failed, the last one: {printable(self._reason, single_line=True)}"
             parts.append(Text(text, "red", no_wrap=True, overflow="ellipsis"))

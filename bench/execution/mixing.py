@@ -163,6 +163,7 @@ class Mixtures:
         keys = {cell: Identity.of(cell).key for cell in self.cells}
         if not all(_is_mixed(store.read(keys[cell]), group, keys) for group in _groups(self.cells) for cell in group):
             check_methods(self.cells, session)
+            fork = False  # this process has computed now
         kept = [replace(cell, keep=scores_from_checkpoint(cell.method)) for cell in self.cells]
         outcome = run_grid(kept, store, workers, progress, fork, alone, session)
         if outcome.interrupted:
@@ -173,6 +174,8 @@ class Mixtures:
             if len(ok) < 2:
                 log.warning("%s has fewer than two members that ran, so nothing was mixed", group[0].backbone)
             elif not all(_is_mixed(records[keys[cell]], ok, keys) for cell in ok):
+                if progress is not None:
+                    progress.working(f"scoring the rows of {len(ok)} members in mixed batches, and in other ways")
                 records |= _mixed(ok, records, keys, session, store)
         return replace(outcome, records=tuple(records.values()))
 

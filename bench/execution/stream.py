@@ -283,7 +283,8 @@ class _Round:
     """The progress of one round of several, whose cells are announced together."""
 
     def __init__(self, progress: Progress):
-        self.started, self.step, self.finished = progress.started, progress.step, progress.finished
+        self.started, self.step = progress.started, progress.step
+        self.finished, self.working = progress.finished, progress.working
 
     def planned(self, total: int, reused: int) -> None:
         """All rounds are planned at once."""

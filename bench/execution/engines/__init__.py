@@ -29,6 +29,9 @@ class Progress(Protocol):
     def finished(self, cell: Cell, record: Record) -> None:
         """The cell's record is written."""
 
+    def working(self, status: str) -> None:
+        """Something that takes time is done with all cells that have run."""
+
 
 @dataclass(frozen=True)
 class Work:
@@ -57,6 +60,9 @@ class Silent:
         """Shows nothing."""
 
     def finished(self, cell: Cell, record: Record) -> None:
+        """Shows nothing."""
+
+    def working(self, status: str) -> None:
         """Shows nothing."""
 
 

@@ -135,6 +135,19 @@ def test_the_reason_of_the_last_failure_is_seen_while_cells_run(display: Display
     assert "is failed [here]" in hint
 
 
+def test_work_after_the_last_cell_is_named_instead_of_a_time_left(
+    display: Display, log: io.StringIO, clock: Clock
+) -> None:
+    display.planned(1, 0)
+    display.started(cell())
+    clock.now += 10
+    display.finished(cell(), record())
+    assert "left" in shown(display, 80)[0]
+    display.working("scoring mixed batches")
+    assert "left" not in shown(display, 80)[0]
+    assert shown(display, 80)[-1].strip() == log.getvalue().splitlines()[-1] == "scoring mixed batches"
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_no_number_of_the_head_is_cut(width: int, clock: Clock) -> None:
     display = Display(Console(file=io.StringIO(), width=width), clock)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.bench.execution.streams import alone, toy_tasks
 from tunefront.bench.errors import UserError
+from tunefront.bench.execution import mixing
+from tunefront.bench.execution.grid import Outcome, run_grid
 from tunefront.bench.execution.mixed_model import MixedModel
 from tunefront.bench.execution.mixing import Mixtures, fit_members, scores_from_checkpoint
 from tunefront.bench.models.session import Session
@@ -34,6 +37,24 @@ def test_members_are_scored_as_alone_and_nothing_runs_twice(backbones: dict[str,
     again = Mixtures.of(cells).run(store)
     assert (again.ran, again.reused) == (0, 6)
     assert again.records == outcome.records
+
+
+def test_no_worker_is_forked_from_a_process_that_has_computed(
+    backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether methods can share a batch is found in this process, with the model."""
+    forks = []
+
+    def seen(cells: Any, store: Any, workers: int, progress: Any, fork: bool, *others: Any) -> Outcome:
+        forks.append(fork)
+        return run_grid(cells, store, workers, progress, fork, *others)
+
+    monkeypatch.setattr(mixing, "run_grid", seen)
+    cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 2), ("ia3",))
+    store = Store(tmp_path / "out")
+    Mixtures.of(cells).run(store, fork=True)
+    Mixtures.of(cells).run(store, fork=True)
+    assert forks == [False, True]  # the second time nothing had to be found out
 
 
 def test_other_members_are_mixed_again_and_none_is_trained_again(backbones: dict[str, str], tmp_path: Path) -> None:
