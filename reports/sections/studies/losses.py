@@ -14,7 +14,7 @@ from tunefront.reports.compare.entries import Entry
 from tunefront.reports.compare.evidence import weigh
 from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.compare.uncertainty.contrasts import Interval, contrasts, intervals
-from tunefront.reports.names import describe_shots
+from tunefront.reports.names import describe_shots, join_names
 from tunefront.reports.sections.certainty_words import interval_text
 from tunefront.reports.sections.studies.centers import center, says_over, score_cell, shared_tasks
 from tunefront.reports.sections.studies.study import HeatMap, Material, Study
@@ -93,19 +93,30 @@ def _study(
     listed = "; ".join(f"{effect.name} {_effect_text(effect)}" for effect in effects)
     intro += [f"What a loss adds, in points: {listed}."] if effects else []
     if full is not None and alone is not None:
-        gain = full.mean - alone.mean
-        added = [effect.interval for effect in effects if effect.name != "LM" and effect.interval is not None]
-        holds = "The same order is found here" if gain > 0 else "Here it is the other way round"
-        if added and not any(interval.separates for interval in added):
-            holds = "Here neither UL nor LN is distinguished from no effect"
+        beside = effects_of(material, {on: records for on, records in ordered.items() if on[0]}, tasks)
         intro.append(
-            f"{PAPER} {holds}: all three score {units.points(full.mean / 100)}, LM alone "
-            f"{units.points(alone.mean / 100)} ({units.signed(gain)} points)."
+            f"{PAPER} Here {judged_beside(beside)}all three score {units.points(full.mean / 100)}, LM alone "
+            f"{units.points(alone.mean / 100)} ({units.signed(full.mean - alone.mean)} points)."
         )
     tables = [_score_table(material, ordered, tasks)]
     tables += [_effect_table(effects)] if effects else []
     return Study(
         f"losses-{number + 1}", f"{where}: losses", tuple(intro), tuple(tables), _heat_maps(material, ordered, tasks)
+    )
+
+
+def judged_beside(beside: Sequence[Effect]) -> str:
+    """Whether the paper's order is found, from what the other losses add beside LM, as the paper added them; nothing
+    without intervals."""
+    known = [(effect, effect.interval) for effect in beside if effect.interval is not None]
+    clear = [effect for effect, interval in known if interval.separates]
+    if not known:
+        return ""
+    if not clear:
+        return "neither LN nor UL is distinguished from no effect beside LM: "
+    worse = [effect.name for effect in clear if effect.mean < 0]
+    return (
+        f"{join_names(worse)} takes away from LM: " if worse else f"{join_names([e.name for e in clear])} adds to LM: "
     )
 
 

@@ -9,8 +9,9 @@ from tests.reports.answered import answered
 from tests.reports.factory import record
 from tunefront.bench.records import Records
 from tunefront.bench.records.answers import AnswerFiles
+from tunefront.reports.compare.uncertainty.contrasts import Interval
 from tunefront.reports.sections import document
-from tunefront.reports.sections.studies.losses import LOSSES, describe
+from tunefront.reports.sections.studies.losses import LOSSES, Effect, describe, judged_beside
 
 GAINS = (0.10, 0.04, 0.02)
 """What each loss adds to the score of 0.5."""
@@ -114,3 +115,15 @@ def test_encoders_have_one_loss_and_no_study():
 
 def test_a_combination_is_named_by_its_losses():
     assert [describe(on) for on in EVERY[:3]] == ["LM + UL + LN", "LM + UL", "LM + LN"]
+
+
+def test_the_papers_order_is_judged_beside_the_likelihood_alone():
+    """A loss that only helps where the likelihood is missing adds nothing to it."""
+
+    def effect(name, low, high):
+        return Effect(name, 2, (low + high) / 2, Interval((low + high) / 2, low, high, 0.5, 9.0, 0.1, 0.95))
+
+    assert judged_beside([]) == ""
+    assert "neither" in judged_beside([effect("UL", -1, 2), effect("LN", -0.5, 0.4)])
+    assert judged_beside([effect("UL", -1, 2), effect("LN", 0.5, 2)]).startswith("LN adds")
+    assert judged_beside([effect("UL", -3, -1), effect("LN", 0.5, 2)]).startswith("UL takes away")
