@@ -109,7 +109,7 @@ def judged_beside(beside: Sequence[Effect]) -> str:
     """Whether the paper's order is found, from what the other losses add beside LM, as the paper added them; nothing
     without intervals."""
     known = [(effect, effect.interval) for effect in beside if effect.interval is not None]
-    clear = [effect for effect, interval in known if interval.separates]
+    clear = [effect for effect, interval in known if interval.separates and interval.standard_error]
     if not known:
         return ""
     if not clear:

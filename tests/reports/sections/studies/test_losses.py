@@ -120,10 +120,11 @@ def test_a_combination_is_named_by_its_losses():
 def test_the_papers_order_is_judged_beside_the_likelihood_alone():
     """A loss that only helps where the likelihood is missing adds nothing to it."""
 
-    def effect(name, low, high):
-        return Effect(name, 2, (low + high) / 2, Interval((low + high) / 2, low, high, 0.5, 9.0, 0.1, 0.95))
+    def effect(name, low, high, error=0.5):
+        return Effect(name, 2, (low + high) / 2, Interval((low + high) / 2, low, high, error, 9.0, 0.1, 0.95))
 
     assert judged_beside([]) == ""
     assert "neither" in judged_beside([effect("UL", -1, 2), effect("LN", -0.5, 0.4)])
+    assert "neither" in judged_beside([effect("UL", 1e-15, 1e-15, error=0.0)])  # no variation was seen
     assert judged_beside([effect("UL", -1, 2), effect("LN", 0.5, 2)]).startswith("LN adds")
     assert judged_beside([effect("UL", -3, -1), effect("LN", 0.5, 2)]).startswith("UL takes away")
