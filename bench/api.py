@@ -14,7 +14,7 @@ from tunefront.bench.records import Record
 from tunefront.bench.records.kept import find_missing
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import Scalar
-from tunefront.bench.suites.expand import Expansion, expand
+from tunefront.bench.suites.expand import MIX, STREAM, Expansion, expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.methods.base import Method
 from tunefront.methods.registry import is_given_by_path
@@ -135,10 +135,8 @@ def ablate(
     quiet_libraries()
     from tunefront.bench.suites.ablations import Ablation
 
-    for name in {"data", "text"} & selection.keys():
-        selection[name] = _listed(selection[name])
     ablation = Ablation.of(what, values, spans)
-    overrides = ablation.with_spans(Overrides(**selection))
+    overrides = ablation.with_spans(_overrides(selection))
     return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, workers)
 
 
@@ -170,14 +168,12 @@ def stream(
     """
     quiet_libraries()
     from tunefront.bench.execution.stream import Streams
-    from tunefront.bench.suites.streams import SUITE, StreamRequest
+    from tunefront.bench.suites.streams import StreamRequest
 
-    for name in {"data", "text"} & selection.keys():
-        selection[name] = _listed(selection[name])
-    suite, wrong = SUITE if suite is None else suite, ErrorCollector()
+    suite, wrong = STREAM if suite is None else suite, ErrorCollector()
     request = StreamRequest.read(suite, orders, one_model, ways, replay_share, wrong)
     wrong.raise_if_any()
-    expansion = expand(suite, request.added_to(Overrides(**selection)))
+    expansion = expand(suite, request.added_to(_overrides(selection)))
 
     def arrange(cells: Sequence[Cell]) -> Streams:
         return Streams.of(cells, request.orders, request.one_model, request.ways, request.replay_share)
@@ -205,9 +201,9 @@ def mix(
             print(record.label, record.task, record.mixed.largest_difference, record.mixed.rows_per_second)
     """
     quiet_libraries()
-    from tunefront.bench.execution.mixing import SUITE, Mixtures
+    from tunefront.bench.execution.mixing import Mixtures
 
-    return _records_of(_selected(suite or SUITE, selection), out, workers, Mixtures.of)
+    return _records_of(expand(suite or MIX, _overrides(selection)), out, workers, Mixtures.of)
 
 
 def mixed_model(suite: str | None = None, **selection: Any) -> MixedModel:  # Any: as in `mix`
@@ -223,15 +219,14 @@ def mixed_model(suite: str | None = None, **selection: Any) -> MixedModel:  # An
     """
     quiet_libraries()
     from tunefront.bench.execution.mixed_model import MixedModel
-    from tunefront.bench.execution.mixing import SUITE
 
-    return MixedModel(_selected(suite or SUITE, selection).cells)
+    return MixedModel(expand(suite or MIX, _overrides(selection)).cells)
 
 
-def _selected(suite: str, selection: dict[str, Any]) -> Expansion:  # Any: the keywords of `run`
-    for name in {"data", "text"} & selection.keys():
-        selection[name] = _listed(selection[name])
-    return expand(suite, Overrides(**selection))
+def _overrides(selection: Mapping[str, Any]) -> Overrides:  # Any: the keywords of `run`
+    """The overrides of the keywords of `run`, of which `data` and `text` may be single values."""
+    listed = {name: _listed(selection[name]) for name in {"data", "text"} & selection.keys()}
+    return Overrides(**{**selection, **listed})
 
 
 def _records_of(

@@ -37,12 +37,11 @@ def mix(
     """
 
     def asked(on_status: Callable[[str], None]) -> Asked:
-        from tunefront.bench.execution.mixing import SUITE
-        from tunefront.bench.suites.expand import expand
+        from tunefront.bench.suites.expand import MIX, expand
 
         wrong = ErrorCollector()
         overrides = Overrides.from_texts(texts, wrong)
-        return Asked(expand(suite or SUITE, overrides, on_status=on_status, wrong=wrong), _arranged)
+        return Asked(expand(suite or MIX, overrides, on_status=on_status, wrong=wrong), _arranged)
 
     run_cells(asked, How(out, workers), debug)
 

@@ -115,26 +115,16 @@ Values = Annotated[
     ),
 ]
 
-Suite = Annotated[
-    str | None,
-    typer.Argument(
-        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `own` for your own tasks, else "
-        "`quick`.",
-        metavar="SUITE",
-    ),
-]
-StreamSuite = Annotated[
-    str | None,
-    typer.Argument(
-        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `stream`.", metavar="SUITE"
-    ),
-]
-MixSuite = Annotated[
-    str | None,
-    typer.Argument(
-        help="A shipped suite (see `tunefront list suites`) or a TOML file; default: `mix`.", metavar="SUITE"
-    ),
-]
+
+def _suite_argument(default: str) -> Any:  # Any: typer's description of an argument
+    """The argument SUITE of a command with this default."""
+    text = f"A shipped suite (see `tunefront list suites`) or a TOML file; default: {default}."
+    return typer.Argument(help=text, metavar="SUITE")
+
+
+Suite = Annotated[str | None, _suite_argument("`own` for your own tasks, else `quick`")]
+StreamSuite = Annotated[str | None, _suite_argument("`stream`")]
+MixSuite = Annotated[str | None, _suite_argument("`mix`")]
 Orders = Annotated[
     str, typer.Option(help="Orders of the tasks by seed, 0,1,2: 0 is as given, others are drawn.", metavar="N,N")
 ]

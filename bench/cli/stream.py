@@ -40,17 +40,15 @@ def stream(
     some rows of earlier ones (replay). After each task, all earlier ones are scored again, in several orders. What is
     recorded in OUT is not run again; exit codes are those of `tunefront run`.
     """
-    from tunefront.bench.suites.streams import SUITE, StreamRequest
-
-    suite = SUITE if suite is None else suite
 
     def asked(on_status: Callable[[str], None]) -> Asked:
-        from tunefront.bench.suites.expand import expand
+        from tunefront.bench.suites.expand import STREAM, expand
+        from tunefront.bench.suites.streams import StreamRequest
 
-        wrong = ErrorCollector()
-        request = StreamRequest.from_texts(suite, orders, one_model, way, replay, wrong)
+        wrong, chosen = ErrorCollector(), STREAM if suite is None else suite
+        request = StreamRequest.from_texts(chosen, orders, one_model, way, replay, wrong)
         overrides = request.added_to(Overrides.from_texts(texts, wrong))
-        return Asked(expand(suite, overrides, on_status=on_status, wrong=wrong), partial(_arranged, request))
+        return Asked(expand(chosen, overrides, on_status=on_status, wrong=wrong), partial(_arranged, request))
 
     run_cells(asked, How(out, workers), debug)
 

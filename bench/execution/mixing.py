@@ -34,8 +34,6 @@ from tunefront.methods.spelling import label
 
 log = logging.getLogger("tunefront")
 
-SUITE = "mix"
-"""The suite of a call that names none."""
 MOST_COPIES_BYTES = 4 * 2**30
 """A model per task is measured if all of them take no more than this."""
 

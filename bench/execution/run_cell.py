@@ -31,7 +31,7 @@ from tunefront.bench.execution.unchanged import process_unchanged
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
-from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_content, checkpoint_dtypes
+from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (
@@ -137,7 +137,7 @@ def run_cell(
             setup = _setup(cell, session, measuring(report, concurrent_cells), identity, store)
             measured, results, predictions = _measure(setup)
             if cell.keep and store is not None:
-                store.write_checkpoint(identity.key, checkpoint_content(setup.backbone.model, setup.shipped()))
+                store.write_checkpoint(identity.key, setup.checkpoint)
         return record_of(cell, identity, surroundings, "ok", costs=measured, results=results), predictions
     except Unsupported as reason:
         return record_of(cell, identity, surroundings, "skipped", why_unsupported(reason)), None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol
 
 import torch
@@ -16,6 +17,7 @@ from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.execution.identity import Identity, label_of
 from tunefront.bench.meters.flops.by_phase import FlopLedger
+from tunefront.bench.meters.storage import checkpoint_content
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
@@ -115,6 +117,11 @@ class Setup:
     def shipped(self) -> dict[str, Tensor]:
         """What the task needs in addition to the backbone, by name."""
         return checkpoints.shipped(self.backbone.model, self.backbone.published_buffers)
+
+    @cached_property
+    def checkpoint(self) -> bytes:
+        """The content of the safetensors file of these, to be read once the method is fitted."""
+        return checkpoint_content(self.backbone.model, self.shipped())
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
         return self.backbone.encode(self.task, rows, self.cell.config.max_length)

@@ -17,7 +17,6 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.predictions import check_scores, digest_of, labels_of, predictions_of
 from tunefront.bench.execution.setup import Setup
-from tunefront.bench.meters.storage import checkpoint_content
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.families.several import HEADS, SeveralTasks, as_earlier
@@ -51,6 +50,22 @@ class _Earlier:
         return self.backbone.encode(self.task, rows, self.cell.config.max_length)
 
 
+@dataclass(frozen=True)
+class _File:
+    """A checkpoint: the number of values in each of its tensors, and its size in bytes."""
+
+    sizes: Mapping[str, int]
+    n_bytes: int
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], n_bytes: int) -> _File:
+        return cls({name: value.numel() for name, value in tensors.items()}, n_bytes)
+
+    def params(self, named: Mapping[str, Tensor]) -> int:
+        """The number of parameters, without buffers."""
+        return sum(size for name, size in self.sizes.items() if name in named or name.startswith(f"{HEADS}."))
+
+
 class StageSetup(Setup):
     """A step of a stream, ready to fit: as `Setup`, with the same model on the earlier tasks.
 
@@ -68,6 +83,7 @@ class StageSetup(Setup):
     ):
         super().__init__(cell, session, harness, identity=identity)
         self._stage, self._store = cast(Stage, cell.stage), store
+        self._files: dict[str, _File] = {}
         if self._stage.way != "separate" and type(cell.method).fit is not Method.fit:
             raise Unsupported(f"{cell.method.name} has a fit() of its own, which knows one task; a stream has several")
         cells = cell.tasks[:-1]
@@ -79,8 +95,7 @@ class StageSetup(Setup):
         self._several = SeveralTasks(self.backbone, list(zip(tasks, templates, strict=True)))
         self._earlier = [_Earlier.of(*parts) for parts in zip(cells, tasks, self._several.backbones[:-1], strict=True)]
         if cell.before is not None:
-            tensors = load(self._checkpoint(cell.before))
-            self.backbone.restore(as_earlier(tensors, len(self._earlier) - 1))
+            self.backbone.restore(as_earlier(self._read(cell.before), len(self._earlier) - 1))
         again = [other.train(self._stage.replay_share or 1.0) for other in self._earlier] if self._stage.joins else []
         self._n_again = sum(map(len, again))
         self._trained_on = self._several.join([*again, self.train]) if again else self.train
@@ -98,7 +113,7 @@ class StageSetup(Setup):
     def fit(self) -> Scorer:
         """Trains on rows of the newest task or of several, or loads what was trained on the newest task alone."""
         if not self.trains:
-            self.backbone.restore(load(self._checkpoint(self.cell.tasks[-1])))
+            self.backbone.restore(self._read(self.cell.tasks[-1]))
             return self.cell.method.scorer(self.backbone)
         return self.cell.method.fit(self.backbone, self._trained_on, self.trainer)
 
@@ -112,7 +127,7 @@ class StageSetup(Setup):
         digests: dict[str, str] = {}
         for place, earlier in enumerate(self._earlier):
             if not self.trains:
-                self.backbone.restore(as_earlier(load(self._checkpoint(earlier.cell)), place))
+                self.backbone.restore(as_earlier(self._read(earlier.cell), place))
             scored = self.trainer.score(self.cell.method.scorer(earlier.backbone), earlier.test).values
             check_scores(earlier.task, scored)
             labels = labels_of(earlier.task, earlier.rows.test, earlier.test)
@@ -135,20 +150,20 @@ class StageSetup(Setup):
         named = dict(self.backbone.model.named_parameters())
         heads = set(map(id, self._several.heads.parameters()))
         frozen = sum(value.numel() for value in named.values() if not value.requires_grad and id(value) not in heads)
-        if self.trains:
-            contents = [checkpoint_content(self.backbone.model, self.shipped())]
-        else:
-            contents = [self._checkpoint(other) for other in self.cell.tasks]
-        trained = sum(_params(load(content), named) for content in contents)
+        own = [_File.of(self.shipped(), len(self.checkpoint))] if self.trains else []
+        files = own or list(self._files.values())
         n_bytes = self.pretrained.file_bytes if frozen else 0
-        return frozen + trained, None if n_bytes is None else n_bytes + sum(map(len, contents))
+        params = frozen + sum(file.params(named) for file in files)
+        return params, None if n_bytes is None else n_bytes + sum(file.n_bytes for file in files)
 
-    def _checkpoint(self, cell: Cell) -> bytes:
-        """The content of a step's checkpoint; RuntimeError if the store has none."""
+    def _read(self, cell: Cell) -> dict[str, Tensor]:
+        """The tensors of a step's checkpoint; RuntimeError if the store has none."""
         content = self._store.checkpoint(Identity.of(cell).key)
         if content is None:
             raise RuntimeError(f"the checkpoint of {cell.title} is missing; run the stream again")
-        return content
+        tensors = load(content)
+        self._files[cell.task] = _File.of(tensors, len(content))
+        return tensors
 
 
 def planned_step(cell: Cell) -> Stream:
@@ -161,8 +176,3 @@ def planned_step(cell: Cell) -> Stream:
         earlier_templates=tuple(template for _, template in cell.stage.earlier),
         replay_share=cell.stage.replay_share,
     )
-
-
-def _params(tensors: Mapping[str, Tensor], named: Mapping[str, Tensor]) -> int:
-    """The number of parameters in a checkpoint, without buffers."""
-    return sum(value.numel() for name, value in tensors.items() if name in named or name.startswith(f"{HEADS}."))

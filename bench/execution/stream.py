@@ -86,9 +86,40 @@ class Streams:
         progress: Progress | None = None,
         fork: bool = False,
         alone: Callable[[Cell], bool] = is_users_own,
+        session: Session | None = None,
     ) -> Outcome:
-        """Runs the steps that are not recorded; see `run_streams`."""
-        return run_streams(self, store, workers, progress, fork, alone)
+        """Runs the steps that are not recorded, round by round; steps after a failed or skipped one are not run, with a
+        warning. Args and errors: as `run_grid`."""
+        store.prepare()
+        progress = progress or Silent()
+        steps = _Steps(self, store)
+        progress.planned(len(steps.keys), sum(map(steps.is_complete, steps.keys)))
+        outcomes: list[Outcome] = []
+        for place, cells in enumerate(self.rounds):
+            if place:
+                steps.refresh()
+            wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
+            outcomes.append(run_grid(wanted, store, workers, _Round(progress), fork, alone, session))
+            steps.add(outcomes[-1].records)
+            if outcomes[-1].interrupted:
+                break
+            steps.drop_unneeded()
+        not_run = sum(not steps.can_run(cell) for cell in self.cells)
+        if not_run:
+            log.warning(
+                "%d of %d steps were not run, because an earlier step that they need failed or was skipped",
+                not_run,
+                len(self.cells),
+            )
+        records = {record.key: record for outcome in outcomes for record in outcome.records}
+        return Outcome(
+            records=tuple(records.values()),
+            ran=sum(outcome.ran for outcome in outcomes),
+            reused=sum(outcome.reused for outcome in outcomes),
+            failed=sum(record.status == "failed" for record in records.values()),
+            skipped=sum(record.status == "skipped" for record in records.values()),
+            interrupted=outcomes[-1].interrupted,
+        )
 
 
 def _check_tasks(tasks: Sequence[str]) -> None:
@@ -164,52 +195,6 @@ def _step(alone: Mapping[str, Cell], tasks: Sequence[str], way: Way, replay_shar
     share = replay_share if way == "replay" else None
     stage = Stage(way, tuple((cell.task, cell.template) for cell in earlier), share)
     return replace(newest, stage=stage)
-
-
-def run_streams(
-    streams: Streams,
-    store: Store,
-    workers: int = 1,
-    progress: Progress | None = None,
-    fork: bool = False,
-    alone: Callable[[Cell], bool] = is_users_own,
-    session: Session | None = None,
-) -> Outcome:
-    """Runs the steps of streams that are not recorded, round by round; steps after a failed or skipped one are not run,
-    with a warning.
-
-    Args and errors: as `run_grid`.
-    """
-    store.prepare()
-    progress = progress or Silent()
-    steps = _Steps(streams, store)
-    progress.planned(len(steps.keys), sum(map(steps.is_complete, steps.keys)))
-    outcomes: list[Outcome] = []
-    for place, cells in enumerate(streams.rounds):
-        if place:
-            steps.refresh()
-        wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
-        outcomes.append(run_grid(wanted, store, workers, _Round(progress), fork, alone, session))
-        steps.add(outcomes[-1].records)
-        if outcomes[-1].interrupted:
-            break
-        steps.drop_unneeded()
-    not_run = sum(not steps.can_run(cell) for cell in streams.cells)
-    if not_run:
-        log.warning(
-            "%d of %d steps were not run, because an earlier step that they need failed or was skipped",
-            not_run,
-            len(streams.cells),
-        )
-    records = {record.key: record for outcome in outcomes for record in outcome.records}
-    return Outcome(
-        records=tuple(records.values()),
-        ran=sum(outcome.ran for outcome in outcomes),
-        reused=sum(outcome.reused for outcome in outcomes),
-        failed=sum(record.status == "failed" for record in records.values()),
-        skipped=sum(record.status == "skipped" for record in records.values()),
-        interrupted=outcomes[-1].interrupted,
-    )
 
 
 class _Steps:

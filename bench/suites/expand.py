@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 QUICK, OWN = "quick", "own"
 """The suites of a call that names none: for the embedded tasks, and for any other."""
+STREAM, MIX = "stream", "mix"
+"""The suites of the commands of these names, where a call names none."""
 
 
 @dataclass(frozen=True)

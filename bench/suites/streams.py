@@ -15,8 +15,6 @@ from tunefront.bench.suites.toml import read_suite
 from tunefront.bench.suites.values import read_seed, shortened
 from tunefront.methods.base import Method
 
-SUITE = "stream"
-"""The suite of a call that names none."""
 NONE = "none"
 """In place of a method: no method has one model for all tasks."""
 

@@ -22,7 +22,7 @@ from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.execution.stages import StageSetup
-from tunefront.bench.execution.stream import Streams, ordered, run_streams
+from tunefront.bench.execution.stream import Streams, ordered
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.training.harness import MeasuringHarness
@@ -42,7 +42,7 @@ def ran(tasks: list[str], backbones: dict[str, str], tmp_path_factory: pytest.Te
     cells = alone(backbones["bert"], tasks, ("full", "houlsby:bottleneck=4"))
     streams = Streams.of(cells, (0, 1), (parse("full"),), replay_share=0.25)
     store = Store(tmp_path_factory.mktemp("stream"))
-    outcome = run_streams(streams, store)
+    outcome = streams.run(store)
     assert [record.status for record in outcome.records] == ["ok"] * len(streams.cells)
     return streams, store, {place(record): record for record in outcome.records}
 
@@ -117,7 +117,7 @@ def test_a_step_in_sequence_trains_the_newest_task_from_the_weights_before_it(
 ) -> None:
     """The same training by hand: a fresh copy with the earlier weights in it, and the new task's own fresh head."""
     cells, method, store = alone(backbones["bert"], tasks[:2]), parse("full"), Store(tmp_path)
-    outcome = run_streams(Streams.of(cells, one_model=(method,), ways=("sequential",)), store)
+    outcome = Streams.of(cells, one_model=(method,), ways=("sequential",)).run(store)
     keys = {record.stream.way or record.task: record.key for record in outcome.records}
     task, cell = load_task(tasks[1]), cells[1]
     torch.set_num_threads(cell.config.threads)
@@ -161,7 +161,7 @@ def test_only_checkpoints_that_are_needed_stay(ran: Any) -> None:
 
 def test_a_second_call_runs_nothing(ran: Any) -> None:
     streams, store, _ = ran
-    outcome = run_streams(streams, store)
+    outcome = streams.run(store)
     assert (outcome.ran, outcome.reused) == (0, len(streams.cells))
 
 
@@ -180,7 +180,7 @@ def test_a_killed_stream_goes_on_to_the_same_records(ran: Any, tasks: list[str],
     for record in lost:
         (copy / "records" / f"{record.key}.json").unlink()
     (copy / "checkpoints" / f"{lost[0].key}.safetensors").unlink()
-    outcome = run_streams(streams, Store(copy))
+    outcome = streams.run(Store(copy))
     assert not outcome.failed
     assert outcome.ran == len(lost)
     assert deterministic(Store(copy)) == wanted
@@ -195,7 +195,7 @@ def test_a_stream_that_shares_its_first_tasks_with_an_earlier_one_trains_again_w
 
     def ran(last: int) -> dict[str, Record]:
         kept = [cell for cell in cells if cell.task in (*tasks[:3], tasks[last])]
-        outcome = run_streams(Streams.of(kept, one_model=(method,), ways=("sequential",)), store)
+        outcome = Streams.of(kept, one_model=(method,), ways=("sequential",)).run(store)
         assert not outcome.failed
         return {record.key: record for record in outcome.records}
 
@@ -209,7 +209,7 @@ def test_a_failure_replaces_no_result(tasks: list[str], backbones: dict[str, str
     """A step that has a result runs again only for its checkpoint; without the one before it, it cannot."""
     cells, store = alone(backbones["bert"], tasks[:2]), Store(tmp_path)
     streams = Streams.of(cells, one_model=(cells[0].method,), ways=("sequential",))
-    run_streams(streams, store)
+    streams.run(store)
     step = next(cell for cell in streams.cells if cell.stage and cell.stage.way == "sequential")
     key = Identity.of(step).key
     for other in streams.cells:
@@ -235,7 +235,7 @@ def test_a_task_alone_that_was_recorded_without_a_checkpoint_is_trained_again(
     store.prepare()
     for cell in cells:
         store.write(*run_cell(cell))
-    outcome = run_streams(Streams.of(cells), store)
+    outcome = Streams.of(cells).run(store)
     assert (outcome.failed, outcome.ran) == (0, 2 + 1)
 
 
@@ -244,7 +244,7 @@ def test_steps_after_a_failed_one_are_not_run(
 ) -> None:
     cells = alone(backbones["bert"], tasks[:2], ("full",))
     cells = [replace(cell, recipe=replace(cell.recipe, learning_rate=1e30)) for cell in cells]
-    outcome = run_streams(Streams.of(cells, one_model=(parse("full"),)), Store(tmp_path))
+    outcome = Streams.of(cells, one_model=(parse("full"),)).run(Store(tmp_path))
     assert outcome.failed == len(outcome.records) == 3  # both tasks alone, and multi-task training, which needs neither
     assert "3 of 6 steps were not run" in caplog.text
 
@@ -260,7 +260,7 @@ def test_every_method_scores_from_its_checkpoint_to_the_bit_or_says_why_not(
         with pytest.raises(Unsupported):
             method.scorer(loaded(backbones["bert"]).fresh_copy(load_task(tasks[0]), 0, None))
         return
-    outcome = run_streams(streams, Store(tmp_path))
+    outcome = streams.run(Store(tmp_path))
     assert not outcome.failed, [record.reason for record in outcome.records]
     by_place = {place(record)[1:]: record for record in outcome.records}
     for task in tasks[:2]:
@@ -276,7 +276,7 @@ def test_language_models_have_streams_with_a_prompt_for_each_task(
     name: str, tasks: list[str], language_models: dict[str, str], tmp_path: Path
 ) -> None:
     cells = alone(language_models[name], tasks[:2], ("lora:rank=2",), template="plain")
-    outcome = run_streams(Streams.of(cells, one_model=(cells[0].method,)), Store(tmp_path))
+    outcome = Streams.of(cells, one_model=(cells[0].method,)).run(Store(tmp_path))
     assert [record.status for record in outcome.records] == ["ok"] * 6
     last = {record.stream.way: record for record in outcome.records if record.stream.way}
     assert all(set(record.stream.earlier_scores) == {tasks[0]} for record in last.values())

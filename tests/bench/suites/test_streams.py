@@ -8,13 +8,14 @@ import pytest
 
 from tunefront.bench.cells import SHARED_WAYS
 from tunefront.bench.errors import ErrorCollector
-from tunefront.bench.suites.streams import SUITE, StreamRequest
+from tunefront.bench.suites.expand import STREAM
+from tunefront.bench.suites.streams import StreamRequest
 from tunefront.bench.suites.toml import known_suites
 from tunefront.methods.spelling import parse, spell
 
 
 def read(**changes: Any) -> tuple[StreamRequest, list[str]]:
-    values: dict[str, Any] = {"suite": SUITE, "orders": (0, 1), "one_model": None, "ways": None, "replay_share": 0.1}
+    values: dict[str, Any] = {"suite": STREAM, "orders": (0, 1), "one_model": None, "ways": None, "replay_share": 0.1}
     wrong = ErrorCollector()
     request = StreamRequest.read(**{**values, **changes}, wrong=wrong)
     return request, wrong.messages
@@ -23,7 +24,7 @@ def read(**changes: Any) -> tuple[StreamRequest, list[str]]:
 def test_the_default_model_for_all_tasks_is_the_first_method_of_the_suite() -> None:
     request, wrong = read()
     assert not wrong
-    assert SUITE in known_suites()
+    assert STREAM in known_suites()
     assert [spell(method) for method in request.one_model] == ["full"]
     assert request.ways == SHARED_WAYS
 
@@ -69,8 +70,8 @@ def test_a_wrong_value_is_one_message_that_names_it(changes: dict[str, Any], nam
 
 def test_texts_of_a_command_line_are_read_alike() -> None:
     wrong = ErrorCollector()
-    request = StreamRequest.from_texts(SUITE, "0, 2", ["ia3"], ["replay"], "0.5", wrong)
+    request = StreamRequest.from_texts(STREAM, "0, 2", ["ia3"], ["replay"], "0.5", wrong)
     assert not wrong.messages
     assert (request.orders, request.ways, request.replay_share) == ((0, 2), ("replay",), 0.5)
-    StreamRequest.from_texts(SUITE, "0,,1", [""], ["replay", "replay"], "", wrong)
+    StreamRequest.from_texts(STREAM, "0,,1", [""], ["replay", "replay"], "", wrong)
     assert len(wrong.messages) == 4  # one for each option
