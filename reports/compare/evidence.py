@@ -115,6 +115,23 @@ class Evidence:
         level = 1 - 0.05 / max(1, len(self.labels) - 1)
         return new_tasks(self.estimate, self.labels.index(first), self.labels.index(second), level=level)
 
+    def among(self, labels: Sequence[str]) -> Evidence:
+        """The evidence of some of the methods alone, in the panel's order: bounds and chances are of these."""
+        places = [place for place, label in enumerate(self.labels) if label in labels]
+        base = None if self.reference is None or self.reference not in places else places.index(self.reference)
+        return replace(
+            self,
+            labels=tuple(self.labels[place] for place in places),
+            estimate=self.estimate.of(places),
+            left_out=tuple(self.left_out[place] for place in places),
+            reference=base,
+            costs=tuple(self.costs[place] for place in places),
+            unread=tuple(self.unread[place] for place in places) if self.unread else (),
+            checkpoints=tuple(self.checkpoints[place] for place in places)
+            if self.checkpoints and base is not None
+            else (),
+        )
+
     def index(self, label: str) -> int | None:
         """The place of a method, None if it is not compared."""
         return self.labels.index(label) if label in self.labels else None

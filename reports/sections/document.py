@@ -19,6 +19,7 @@ from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
 from tunefront.reports.names import describe_shots, make_visible, short_names
 from tunefront.reports.sections import few_shot, findings, provenance, scores
+from tunefront.reports.sections.answer import Answer, answer, summarise
 from tunefront.reports.sections.cautions import count_skipped_and_failed, list_warnings
 from tunefront.reports.sections.how_sure import certainty_table
 from tunefront.reports.sections.how_to_read import explain_report
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
 
 
+QUESTION = "What does each way of adapting a model cost, and how well does it score?"
+"""The title of a report without an answer."""
 LEADING = 4
 """Number of panels whose main finding is shown at the top of the report."""
 
@@ -57,7 +60,8 @@ class Runs:
 
 @dataclass(frozen=True)
 class Page:
-    """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `lead` are the
+    """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `answer` is
+    the recommendation, and the best method within each budget; `lead` are the
     findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
     short names."""
 
@@ -65,6 +69,7 @@ class Page:
     tag: str
     title: str
     reference: str
+    answer: Answer
     findings: tuple[str, ...]
     lead: tuple[str, ...]
     scores: Table
@@ -145,7 +150,7 @@ def compose(
     if not scored:
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
-        "What does each way of adapting a model cost, and how well does it score?",
+        _headline(pages) or QUESTION,
         _subtitle(panel_list, others, backbones, rest),
         tuple(lead),
         (
@@ -162,6 +167,11 @@ def compose(
         tuple(records),
         folders,
     )
+
+
+def _headline(pages: Sequence[Page]) -> str:
+    """The answer in a few words; empty if no method can be recommended."""
+    return pages[0].answer.headline if len(pages) == 1 else summarise([page.answer for page in pages])
 
 
 def _shown_folders(records: Sequence[Record], places: Mapping[str, str] | None) -> dict[str, str]:
@@ -208,6 +218,7 @@ def _pages(
                 _tag(backbones[panel.backbone], panel.shots, index),
                 _title(panel, panels, backbones),
                 reference,
+                answer(panel, sentences),
                 sentences,
                 sentences[on_top:],
                 scores.score_table(panel, index, names),
