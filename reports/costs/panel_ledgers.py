@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tunefront.reports.costs import flops, memory, predicted, steps, storage, train_or_prompt
+from tunefront.reports.tables import fold_constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,4 +27,5 @@ def ledgers(panel: Panel, index: int, names: Mapping[str, str], plans: Sequence[
         steps.ledger(panel, index),
         predicted.ledger(panel, index, plans),
     )
-    return tuple(ledger for ledger in candidates if ledger is not None)
+    made = [ledger for ledger in candidates if ledger is not None]
+    return tuple(replace(ledger, tables=tuple(map(fold_constant, ledger.tables))) for ledger in made)

@@ -66,7 +66,8 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
         from tunefront.reports.plots import study_plots
         from tunefront.reports.plots.panel_plots import pictures, save
 
-        drawn = [pictures(page) for page in report.pages]
+        beside = bool({"md", "pdf"} & set(formats))  # the page itself has a plot whose axes can be chosen
+        drawn = [pictures(page, narrow="html" in formats, costs=beside) for page in report.pages]
         studied = [study_plots.pictures(study) for study in report.studies]
         with ThreadPoolExecutor(1) as aside:
             typeset = aside.submit(pdf.typeset, pdf.content(report, drawn, studied)) if "pdf" in formats else None
@@ -74,7 +75,7 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
                 yield "report.html", html.render(report, drawn, studied)
             if "md" in formats:
                 yield "report.md", markdown.render(report, drawn, studied)
-            for picture in (picture for section in [*drawn, *studied] for picture in section):
+            for picture in (picture for section in [*drawn, *studied] for picture in section if beside):
                 for kind in PLOT_KINDS:
                     content = picture.svg if kind == "svg" else save(picture.figure, kind)
                     yield f"plots/{picture.name}.{kind}", content

@@ -181,7 +181,8 @@ def _rest(panel: Panel, known: Evidence, best: str, within: Sequence[str]) -> st
     if base is not None and found is not None:
         text = f"{units.signed(found.difference)} points against {base.label} {interval_text(found)}"
     else:
-        text = f"{units.points(known.estimate.means[place] / 100)} points {interval_text(known.means[place])}"
+        mean = units.points(known.estimate.means[place] / 100)
+        text = f"{mean} points {interval_text(known.means[place], mean=True)}"
     if len(within) == 1:
         return f"{text}; the only one."
     among = known.among(within)

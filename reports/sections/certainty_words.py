@@ -42,11 +42,12 @@ def describe_intervals(known: Evidence) -> str:
     return f"In brackets: {how}95 % intervals of methods trained again on {where}, all at once."
 
 
-def interval_text(found: Interval) -> str:
-    """The ends of an interval in points."""
+def interval_text(found: Interval, mean: bool = False) -> str:
+    """The ends of the interval of a difference, or of a mean, in points."""
     if found.standard_error == 0:
         return "[no variation seen]"
-    return f"[{units.signed(found.low)}, {units.signed(found.high)}]"
+    low, high = (units.points(end / 100) if mean else units.signed(end) for end in (found.low, found.high))
+    return f"[{low}, {high}]"
 
 
 def extent(known: Evidence) -> str:

@@ -28,7 +28,7 @@ from tunefront.reports.sections.papers import paper_tables
 from tunefront.reports.sections.provenance import not_run_table
 from tunefront.reports.sections.studies.collect import mention, studies
 from tunefront.reports.sections.studies.study import Material, Study
-from tunefront.reports.tables import Table, anchor
+from tunefront.reports.tables import Table, anchor, fold_constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,6 +80,16 @@ class Page:
     ledgers: tuple[Ledger, ...]
     runs: tuple[Runs, ...]
     names: Mapping[str, str]
+
+    def anchor_of(self, label: str) -> str:
+        """The id of a method's records; empty for a label that the panel does not have."""
+        labels = [run.label for run in self.runs]
+        return self.runs[labels.index(label)].id if label in labels else ""
+
+    @property
+    def shaded(self) -> bool:
+        """Whether the score table shows differences as colours."""
+        return any(cell.shade is not None for row in self.scores.rows for cell in row)
 
     @property
     def ledger_tables(self) -> list[Table]:
@@ -225,7 +235,7 @@ def _pages(
                 certainty_table(panel, index),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
-                cost_tables(panel, index),
+                tuple(map(fold_constant, cost_tables(panel, index))),
                 ledgers(panel, index, names, plans),
                 tuple(lists),
                 names,
