@@ -80,6 +80,14 @@ def _if_it_trained(read: Callable[[Record], float | None]) -> Callable[[Record],
     return lambda record: read(record) if trains(record) else None
 
 
+def seconds_per_query(record: Record) -> float | None:
+    """Seconds of scoring per row, in batches."""
+    rate = record.examples_per_second.eval
+    if rate:
+        return 1 / rate
+    return None if record.seconds.eval is None or not record.data.n_test else record.seconds.eval / record.data.n_test
+
+
 def _flops_without_cache(record: Record) -> float | None:
     return record.flops.inference_per_example_without_reuse or record.flops.inference_per_example
 
@@ -97,6 +105,9 @@ INFERENCE_FLOPS = Cost("flops.inference_per_example", "Inference FLOPs per examp
 WITHOUT_REUSE = Cost("flops.inference_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
 TRAIN_SECONDS = Cost("seconds.train", "Training time", "s", timed=True)
 EVAL_SECONDS = Cost("seconds.eval", "Scoring time", "s", timed=True)
+QUERY_SECONDS = Cost(
+    "seconds_per_query", "Scoring time per example, in batches", "s", timed=True, derive=seconds_per_query
+)
 
 
 def peak(panel: Panel, phase: str = "train") -> Cost:
@@ -110,5 +121,19 @@ def peak(panel: Panel, phase: str = "train") -> Cost:
 def plotted_costs(panel: Panel) -> list[Cost]:
     """The costs of the small plots, in order. Some are only plotted if there are demonstrations."""
     rows = [ROWS] if len({ROWS.median(panel, entry) for entry in panel.entries} - {None}) > 1 else []
-    without_cache = [WITHOUT_CACHE] if any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries) else []
+    without_cache = [WITHOUT_CACHE] if _has_demonstrations(panel) else []
     return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *without_cache, peak(panel)]
+
+
+def axis_costs(panel: Panel) -> list[Cost]:
+    """Every cost that an axis of a plot can show, in order, without those that no entry of the panel has."""
+    costs = [
+        *(PARAMETERS, KEPT, TRAIN_FLOPS, INFERENCE_FLOPS),
+        *([WITHOUT_CACHE] if _has_demonstrations(panel) else []),
+        *(QUERY_SECONDS, peak(panel), peak(panel, "eval"), TRAIN_SECONDS, ROWS),
+    ]
+    return [cost for cost in costs if any(cost.median(panel, entry) is not None for entry in panel.entries)]
+
+
+def _has_demonstrations(panel: Panel) -> bool:
+    return any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries)
