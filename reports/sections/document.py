@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.prices import Prices
 
 
 LEADING = 4
@@ -59,7 +60,7 @@ class Runs:
 class Page:
     """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `lead` are the
     findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
-    short names."""
+    short names, `prices` those of the user."""
 
     panel: Panel
     tag: str
@@ -75,6 +76,7 @@ class Page:
     ledgers: tuple[Ledger, ...]
     runs: tuple[Runs, ...]
     names: Mapping[str, str]
+    prices: Prices | None = None
 
     @property
     def ledger_tables(self) -> list[Table]:
@@ -111,12 +113,13 @@ def compose(
     notes: Sequence[str] = (),
     answers: AnswerFiles | None = None,
     places: Mapping[str, str] | None = None,
+    prices: Prices | None = None,
 ) -> Report:
     """The report of these records. UserError if there are none or if they cannot be compared.
 
     `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
-    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key. Failed
-    and skipped records whose cell has a newer ok record are left out.
+    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key;
+    `prices` those of the user. Failed and skipped records whose cell has a newer ok record are left out.
     """
     if not records:
         raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")
@@ -137,7 +140,7 @@ def compose(
     panel_list = panels.build(selection, reference, answers)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
-    pages = _pages(panel_list, names, backbones, reference, plans, folders)
+    pages = _pages(panel_list, names, backbones, reference, plans, folders, prices)
     found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({})))
     others = [record for record in scored if not is_ordinary(record)]
     background = _background(selection, others, names, backbones, folders, mended) if scored else []
@@ -187,6 +190,7 @@ def _pages(
     reference: str,
     plans: Sequence[Record],
     folders: Mapping[str, str],
+    prices: Prices | None,
 ) -> list[Page]:
     pages: list[Page] = []
     for index, panel in enumerate(panels):
@@ -215,9 +219,10 @@ def _pages(
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 cost_tables(panel, index),
-                ledgers(panel, index, names, plans),
+                ledgers(panel, index, names, plans, prices),
                 tuple(lists),
                 names,
+                prices,
             )
         )
     return pages
