@@ -20,7 +20,7 @@ from tunefront.reports.compare.query_prices import (
     time_to_live,
 )
 from tunefront.reports.costs.breakdown import Ledger
-from tunefront.reports.costs.train_or_prompt import Measure, crossing_table, panel_ways
+from tunefront.reports.costs.train_or_prompt import Measure, crossing_table, earliest, panel_ways
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
@@ -48,24 +48,26 @@ BY_MODEL = {
 
 
 def ledger(panel: Panel, names: Mapping[str, str], prices: Prices | None) -> Ledger | None:
-    """The ledger of a panel; None without prices, or if nothing has one."""
+    """The ledger of a panel; None without prices."""
     if prices is None:
         return None
-    ways = panel_ways(panel, names)
-    models = models_shown(panel, prices)
+    ways, models = panel_ways(panel, names), models_shown(panel, prices)
     tables = [price_table(ways, prices, model) for model in models]
+    soonest = []
     for model in models:
+        measure = measure_of(prices, model)
         at_rest = {task: priced(own, prices, model) for task, own in ways.items()}
-        tables.append(crossing_table(at_rest, measure_of(prices, model), f" {_kept(prices, model)}{prices.stamp}"))
+        soonest.append(earliest(at_rest, {entry.label for entry in panel.worthwhile}, measure))
+        tables.append(crossing_table(at_rest, measure, f" {_kept(prices, model)}{prices.stamp}"))
         tables += [
             map_table(found, task, len(ways) > 1, prices) for task, found in panel_maps(panel, ways, prices, model)
         ]
     shown = tuple(table for table in tables if table is not None)
-    if not shown:
-        return None
-    left = [] if not panel.timing_mismatch else [f"Seconds are not priced: {panel.timing_mismatch}."]
+    unpriced = prices.device is not None and panel.timing_mismatch
+    left = [f"Seconds are not priced: {panel.timing_mismatch}."] if unpriced else []
     texts = (f"{prices.stamp} {TEXT}", *(BY_MODEL[model] for model in models), *left)
-    return Ledger("prices", "Train or prompt, in money", "", texts, shown)
+    short = next(filter(None, soonest), "") if shown else "nothing has a price"
+    return Ledger("prices", "Train or prompt, in money", short, texts, shown)
 
 
 def models_shown(panel: Panel, prices: Prices) -> list[str]:
@@ -82,11 +84,13 @@ def panel_maps(panel: Panel, ways: Ways, prices: Prices, model: str) -> list[tup
 
 def measure_of(prices: Prices, model: str) -> Measure:
     """A model of price as a measure of ways that `priced` made."""
-    name = f"{prices.currency} by {NAMES[model]}"
-    write = partial(units.money, currency=prices.currency)
-    return Measure(
-        PRICE, name, f"{prices.currency} by {NAMES[model]}", prices.currency, write, prices.currency, model == DEVICE
+    currency = prices.currency
+    name, less, write = (
+        f"{currency} by {NAMES[model]}",
+        f"less by {NAMES[model]}",
+        partial(units.money, currency=currency),
     )
+    return Measure(PRICE, name, less, currency, write, currency, model == DEVICE)
 
 
 def price_table(ways_by_task: Ways, prices: Prices, model: str) -> Table | None:

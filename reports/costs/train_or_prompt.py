@@ -104,9 +104,8 @@ def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
     bytes_kept = kept_bytes_table(ways_by_task)
     text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
     shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
-    return Ledger(
-        "break-even", "Train or prompt?", _short(ways_by_task, {entry.label for entry in panel.worthwhile}), text, shown
-    )
+    short = earliest(ways_by_task, {entry.label for entry in panel.worthwhile}, MEASURED["flops"])
+    return Ledger("break-even", "Train or prompt?", short, text, shown)
 
 
 def crossing_table(ways_by_task: Ways, measure: Measure, further: str = "") -> Table | None:
@@ -190,16 +189,16 @@ def _size(value: float | None) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"))
 
 
-def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
-    """The earliest break-even in FLOPs with a prompt with demonstrations, of methods that did not collapse."""
+def earliest(ways_by_task: Ways, worthwhile: Collection[str], measure: Measure) -> str:
+    """The earliest break-even with a prompt with demonstrations, of methods that did not collapse; empty if none."""
     met = [
         pair
         for ways in ways_by_task.values()
-        for pair in compare_ways(ways, "flops")
+        for pair in compare_ways(ways, measure.key, measure.noisy)
         if pair.prompted.how and pair.crossing.kind in ("after", "always") and pair.trained.label in worthwhile
     ]
     if not met:
         return ""
     soonest = min(met, key=lambda pair: pair.crossing.queries or 0.0)
-    names = f"{soonest.trained.label} costs fewer FLOPs than {soonest.prompted.name}"
-    return f"earliest: {names} {soonest.crossing.words}"
+    names = f"{soonest.trained.label} costs {measure.less} than {soonest.prompted.name}"
+    return f"earliest: {names} {soonest.crossing.rough if measure.noisy else soonest.crossing.words}"

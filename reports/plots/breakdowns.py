@@ -145,10 +145,8 @@ def _maps(page: Page, narrow: bool) -> list[Picture]:
             note = f"{money.legend(found)} +1: as many others are not distinguished from it. {prices.stamp}"
             alt = f"{title} on {page.title}. {_map_in_words(found)}"
             name = f"{page.tag}-prices-{model}" + (f"-{number + 1}" if len(ways) > 1 else "")
-            small = heat_maps.draw_grid(grid, SMALL[0], FONT) if narrow else None
-            pictures.append(
-                Picture(name, title, alt, note, heat_maps.draw_grid(grid, WIDE, 9.0), small, ledger="prices")
-            )
+            figure = heat_maps.draw_grid(grid, SMALL[0], FONT)
+            pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="prices"))
     return pictures
 
 

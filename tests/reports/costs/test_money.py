@@ -101,6 +101,21 @@ def test_seconds_of_different_machines_are_not_priced():
     assert "Prices by tokens" in captions
 
 
+def test_where_nothing_has_a_price_it_is_said(tmp_path):
+    """Records of different machines, and prices of a device alone."""
+    alone = Prices(PRICES.currency, PRICES.date, PRICES.source, device=PRICES.device)
+    mixed = [*records(), prompted(label="full", environment__concurrent_cells=7, **NUMBERS, **TRAINED)]
+    ledger = ledger_of(page_of(*mixed, prices=alone), "prices")
+    assert (ledger.short, ledger.tables) == ("nothing has a price", ())
+    assert any("not priced" in text for text in ledger.text)
+    assert write(mixed, tmp_path, formats=["html", "md", "tex", "pdf", "csv"], prices=alone)
+
+
+def test_the_earliest_break_even_is_the_result_in_a_few_words():
+    short = ledger_of(page_of(), "prices").short
+    assert "ia3 costs less by device-hours than icl:k=4 without cache after about 40 queries" in short
+
+
 def test_every_task_has_its_own_map():
     page = page_of(*records(("dir:data/rte", "dir:data/cb")))
     captions = [table.caption for table in ledger_of(page, "prices").tables]
