@@ -74,8 +74,9 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
 def test_every_third_party_import_is_a_dependency() -> None:
     """All imports are declared dependencies, so that nothing relies on those of another package."""
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
-    excel = PROJECT["project"]["optional-dependencies"]["excel"]  # without it, the reader of workbooks says so
-    core = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *excel]}
+    extras = PROJECT["project"]["optional-dependencies"]
+    optional = [*extras["excel"], *extras["prices"]]  # without them, what reads workbooks and list prices says so
+    core = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *optional]}
     known = set(sys.stdlib_module_names) | {"tunefront", "pip"}  # without pip, `tunefront fetch` says so
     missing: dict[str, str] = {}
     for path in (path for package in FOLDERS for path in ROOT.joinpath(package).rglob("*.py")):

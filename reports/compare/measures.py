@@ -11,7 +11,7 @@ from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.tables import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.entries import Entry
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Cost:
     """One cost. `field` is its name in records and files. A `timed` cost is comparable only on equal machines. `derive`
-    computes a cost that is no field of the record."""
+    computes a cost that is no field of the record. The unit of a `price` is its currency."""
 
     field: str
     title: str = ""
     unit: str = ""
     timed: bool = False
     derive: Callable[[Record], float | None] | None = None
+    price: bool = False
 
     @property
     def read(self) -> Callable[[Record], float | None]:
@@ -63,6 +64,8 @@ class Cost:
         """A value with its unit."""
         if value is None:
             return units.MISSING
+        if self.price:
+            return units.money(value, self.unit)
         texts: dict[str, Callable[[float], str]] = {"": units.count, "s": units.seconds, "/s": units.significant}
         return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
 
@@ -105,6 +108,14 @@ INFERENCE_FLOPS = Cost("flops.inference_per_example", "Inference FLOPs per examp
 WITHOUT_REUSE = Cost("flops.inference_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
 TRAIN_SECONDS = Cost("seconds.train", "Training time", "s", timed=True)
 EVAL_SECONDS = Cost("seconds.eval", "Scoring time", "s", timed=True)
+LATENCY = Cost(
+    "latency.after_prefix.p50",
+    "Seconds of a query alone (median)",
+    "s",
+    timed=True,
+    derive=lambda record: None if record.latency.after_prefix is None else record.latency.after_prefix.p50,
+)
+"""Of a query after what is read once, on the model as the method leaves it."""
 QUERY_SECONDS = Cost(
     "seconds_per_query", "Scoring time per example, in batches", "s", timed=True, derive=seconds_per_query
 )
@@ -125,12 +136,13 @@ def plotted_costs(panel: Panel) -> list[Cost]:
     return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *without_cache, peak(panel)]
 
 
-def axis_costs(panel: Panel) -> list[Cost]:
-    """Every cost that an axis of a plot can show, in order, without those that no entry of the panel has."""
+def axis_costs(panel: Panel, prices: Sequence[Cost] = ()) -> list[Cost]:
+    """Every cost that an axis of a plot can show, in order, without those that no entry of the panel has. `prices` are
+    those in money, of `query_prices.price_costs`."""
     costs = [
         *(PARAMETERS, KEPT, TRAIN_FLOPS, INFERENCE_FLOPS),
         *([WITHOUT_CACHE] if _has_demonstrations(panel) else []),
-        *(QUERY_SECONDS, peak(panel), peak(panel, "eval"), TRAIN_SECONDS, ROWS),
+        *(LATENCY, QUERY_SECONDS, *prices, peak(panel), peak(panel, "eval"), TRAIN_SECONDS, ROWS),
     ]
     return [cost for cost in costs if any(cost.median(panel, entry) is not None for entry in panel.entries)]
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 WITH_CACHE, WITHOUT_CACHE = "with cache", "without cache"
 MEASURES = ("flops", "seconds")
+PRICE = "price"
+"""A further measure, of ways that `query_prices.priced` made."""
 SAME = 0.01
 """FLOPs that differ by at most this share count as equal."""
 Costs = tuple[float | None, float | None]
@@ -26,16 +28,18 @@ Cost = Callable[["Record"], Costs]
 
 @dataclass(frozen=True)
 class Run:
-    """Costs of queries in one record; None if not measured. `cell` is its template and draw of rows."""
+    """Costs of queries in one record; None if not measured. `cell` is its template and draw of rows; `price` is money,
+    by one model of price."""
 
     cell: Hashable
     flops: Line | None
     seconds: Line | None
     record: Record | None = None
+    price: Line | None = None
 
     def line(self, measure: str) -> Line | None:
-        """The cumulative cost by one of MEASURES."""
-        return {"flops": self.flops, "seconds": self.seconds}[measure]
+        """The cumulative cost by one of MEASURES, or PRICE."""
+        return {"flops": self.flops, "seconds": self.seconds, PRICE: self.price}[measure]
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from tunefront.bench.records.frame import to_frame
 from tunefront.reports import units
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.panels import on_task
+from tunefront.reports.compare.query_prices import price_costs
 from tunefront.reports.names import describe_shots, make_visible
 from tunefront.reports.plots.style import place_of
 from tunefront.reports.sections.certainty_words import interval_text, probability
@@ -72,7 +73,7 @@ def embed(content: Json) -> str:
 
 def _panel(page: Page, index: int) -> Json:
     panel = page.panel
-    costs = measures.axis_costs(panel)
+    costs = measures.axis_costs(panel, price_costs(page.prices))
     views = [_view(panel, panel, costs, index, None)]
     if len(panel.tasks) > 1:
         views += [_view(panel, on_task(panel, task), costs, index, t) for t, task in enumerate(panel.tasks)]

@@ -13,6 +13,7 @@ from tunefront.bench.records import Records
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.bench.records.merge import find_overlap
 from tunefront.reports.compare.filters import in_folders
+from tunefront.reports.compare.prices import read_prices
 from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.filters import Where
+    from tunefront.reports.compare.prices import Prices
     from tunefront.reports.sections.document import Report
 
 PLOT_KINDS = ("png", "svg", "pdf")
@@ -36,6 +38,7 @@ def write_report(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
+    prices: str | Path | Prices | None = None,
 ) -> list[Path]:
     """See `tunefront.reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
@@ -50,7 +53,8 @@ def write_report(
     records, where = in_folders(records, where)
     if isinstance(records, Records):
         places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
-    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
+    known = None if prices is None else read_prices(prices)
+    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places, known)
     drawn_before = (folder / "report.csv").exists()
     written = [put(folder / name, content) for name, content in _contents(report, formats)]
     for name in ("differences.csv", "ledgers.csv", "studies.csv"):

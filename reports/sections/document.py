@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.prices import Prices
 
 
 QUESTION = "What does each way of adapting a model cost, and how well does it score?"
@@ -63,7 +64,7 @@ class Page:
     """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `answer` is
     the recommendation, and the best method within each budget; `lead` are the
     findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
-    short names."""
+    short names, `prices` those of the user."""
 
     panel: Panel
     tag: str
@@ -80,6 +81,7 @@ class Page:
     ledgers: tuple[Ledger, ...]
     runs: tuple[Runs, ...]
     names: Mapping[str, str]
+    prices: Prices | None = None
 
     def anchor_of(self, label: str) -> str:
         """The id of a method's records; empty for a label that the panel does not have."""
@@ -126,12 +128,13 @@ def compose(
     notes: Sequence[str] = (),
     answers: AnswerFiles | None = None,
     places: Mapping[str, str] | None = None,
+    prices: Prices | None = None,
 ) -> Report:
     """The report of these records. UserError if there are none or if they cannot be compared.
 
     `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
-    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key. Failed
-    and skipped records whose cell has a newer ok record are left out.
+    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key;
+    `prices` those of the user. Failed and skipped records whose cell has a newer ok record are left out.
     """
     if not records:
         raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")
@@ -152,7 +155,7 @@ def compose(
     panel_list = panels.build(selection, reference, answers)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
-    pages = _pages(panel_list, names, backbones, reference, plans, folders)
+    pages = _pages(panel_list, names, backbones, reference, plans, folders, prices)
     found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({})))
     others = [record for record in scored if not is_ordinary(record)]
     background = _background(selection, others, names, backbones, folders, mended) if scored else []
@@ -207,6 +210,7 @@ def _pages(
     reference: str,
     plans: Sequence[Record],
     folders: Mapping[str, str],
+    prices: Prices | None,
 ) -> list[Page]:
     pages: list[Page] = []
     for index, panel in enumerate(panels):
@@ -236,9 +240,10 @@ def _pages(
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 tuple(map(fold_constant, cost_tables(panel, index))),
-                ledgers(panel, index, names, plans),
+                ledgers(panel, index, names, plans, prices),
                 tuple(lists),
                 names,
+                prices,
             )
         )
     return pages
