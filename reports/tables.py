@@ -44,7 +44,8 @@ class Column:
 @dataclass(frozen=True)
 class Table:
     """A table with its caption and a note below. `lines` are the indices of rows that start a new part. The first
-    `leading` columns name a row and are repeated in every part of a table that is too wide for paper."""
+    `leading` columns name a row and are repeated in every part of a table that is too wide for paper. `keys` are those
+    of the records behind each row, for numbers that have none of their own; empty where numbers have links."""
 
     caption: str
     columns: tuple[Column, ...]
@@ -52,6 +53,7 @@ class Table:
     note: str = ""
     lines: tuple[int, ...] = ()
     leading: int = 1
+    keys: tuple[tuple[str, ...], ...] = ()
 
     @property
     def fillers(self) -> list[str]:

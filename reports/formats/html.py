@@ -30,7 +30,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     data = page_data(report)
     environment.filters["breakable"] = _breakable
-    environment.globals["link_of"] = lambda row, place: link_of(row, place, data.rows)
+    environment.globals["link_of"] = lambda row, place, keys: link_of(row, place, keys, data.rows)
     environment.globals["shading"] = _shading
     environment.globals["order_of"] = _order
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
@@ -47,15 +47,17 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence
     )
 
 
-def link_of(row: Sequence[Cell], place: int, rows: Mapping[str, int]) -> str:
-    """What a number links to: its own records, or those of the row if all of its links are the same."""
+def link_of(row: Sequence[Cell], place: int, keys: Sequence[str], rows: Mapping[str, int]) -> str:
+    """What a number links to: its own records, or those of the row if all of its links are the same, or else `keys`,
+    the records behind the row."""
     cell = row[place]
-    if cell.keys:
-        return "rows-" + ".".join(str(rows[key]) for key in cell.keys if key in rows)
     if cell.link or place == 0 or cell.number is None:
         return cell.link
     others = {other.link for other in row if other.link}
-    return others.pop() if len(others) == 1 else ""
+    if len(others) == 1:
+        return others.pop()
+    places = [str(rows[key]) for key in cell.keys or keys if key in rows]
+    return f"rows-{'.'.join(places)}" if places else ""
 
 
 def _order(cell: Cell) -> str:

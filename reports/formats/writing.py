@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from tunefront.reports.sections.document import Report
 
 PLOT_KINDS = ("png", "svg", "pdf")
+DRAWN = 8
+"""Most panels of which the breakdowns of costs are drawn. Of further ones the tables are shown, so that a report on
+many backbones stays small."""
 
 
 def write_report(
@@ -71,7 +74,10 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
         from tunefront.reports.plots.panel_plots import pictures, save
 
         beside = bool({"md", "pdf"} & set(formats))  # the page itself has a plot whose axes can be chosen
-        drawn = [pictures(page, narrow="html" in formats, costs=beside) for page in report.pages]
+        drawn = [
+            pictures(page, narrow="html" in formats, costs=beside, ledgers=place < DRAWN)
+            for place, page in enumerate(report.pages)
+        ]
         studied = [study_plots.pictures(study) for study in report.studies]
         with ThreadPoolExecutor(1) as aside:
             typeset = aside.submit(pdf.typeset, pdf.content(report, drawn, studied)) if "pdf" in formats else None

@@ -83,14 +83,17 @@ def summarise(answers: Sequence[Answer]) -> str:
 
     >>> one, other = (Answer(label, "", "", "", "", ()) for label in ("ia3", "lora"))
     >>> summarise([one, one]), summarise([one, other, one])
-    ('Start with ia3, in all 2 comparisons', 'No single method to start with: ia3 in 2 of 3 comparisons, lora in 1')
+    ('Start with ia3, in both comparisons', 'No single method to start with: ia3 in 2 of 3 comparisons, lora in 1')
     """
     labels = [found.label for found in answers if found.label is not None]
     if not labels:
         return ""
     times = {label: labels.count(label) for label in sorted(labels, key=lambda label: (-labels.count(label), label))}
     if len(times) == 1:
-        return f"Start with {labels[0]}, in {'all ' if len(labels) == len(answers) else ''}{_comparisons(len(labels))}"
+        where = f"{len(labels)} of {_comparisons(len(answers))}"
+        if len(labels) == len(answers):
+            where = "both comparisons" if len(labels) == 2 else f"all {_comparisons(len(labels))}"
+        return f"Start with {labels[0]}, in {where}"
     (first, most), *rest = times.items()
     others = [f"{label} in {amount}" for label, amount in rest]
     return f"No single method to start with: {first} in {most} of {_comparisons(len(answers))}, {join_names(others)}"

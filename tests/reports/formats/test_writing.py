@@ -105,7 +105,7 @@ def test_every_number_leads_to_a_list_that_names_its_records(everything):
     panel = [row for table in tables_of(records) for row in table.rows]
     for row in panel:
         for place, cell in enumerate(row[1:], 1):
-            assert cell.number is None or link_of(row, place, {}), (row[0].text, cell.text)
+            assert cell.number is None or link_of(row, place, (), {}), (row[0].text, cell.text)
     assert {link[1:] for link in parser.links} <= set(parser.ids)
     assert len(parser.ids) == len(set(parser.ids))
     for made in records:

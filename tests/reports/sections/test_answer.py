@@ -85,7 +85,7 @@ def test_several_panels_share_one_headline(tmp_path):
     assert len(report.pages) == 2
     (label,) = {page.answer.label for page in report.pages}
     assert label in report.title
-    assert "2 comparisons" in report.title
+    assert "both comparisons" in report.title
 
 
 @pytest.mark.parametrize("draws", [(0,), (0, 1, 2)])
