@@ -136,6 +136,7 @@ def test_a_view_can_be_sent(seen, browser, file):
     assert heights(other) == shown
     assert other.locator("#at-across").input_value() == "flops.train"
     other.locator("#methods-table tbody a").first.click()
+    playwright.expect(other.locator("#behind")).to_be_visible()
     other.keyboard.press("Escape")
     playwright.expect(other.locator("#behind")).not_to_be_visible()
     assert other.url == address
