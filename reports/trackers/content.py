@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from tunefront.bench.records import Record
 from tunefront.bench.records.frame import flatten
 from tunefront.bench.records.merge import NEVER, written_at
-from tunefront.reports.names import describe_shots, elide, make_visible
+from tunefront.reports.names import describe_shots, elide, make_visible, short_names
 from tunefront.reports.units import finite
 
 PARAMS = ("recipe.", "settings.")
@@ -120,7 +120,8 @@ def _values(fields: Mapping[str, object]) -> Iterator[tuple[str, Value]]:
 
 
 def _name(record: Record) -> str:
-    """The name of a record's run; names of records are untrusted."""
-    parts = [record.label, record.backbone, record.task, record.template, describe_shots(record.shots)]
+    """The name of a record's run, short: the tags have every name in full. Names of records are untrusted."""
+    backbone, task = (short_names([name])[name] for name in (record.backbone, record.task))
+    parts = [record.label, backbone, task, record.template, describe_shots(record.shots)]
     parts += [record.stream.way, f"draw {record.draw_seed}", f"seed {record.seed}"]
     return elide(make_visible(" · ".join(part for part in parts if part)), LONGEST_NAME)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +41,7 @@ class EventFiles:
         """Writes or rewrites the folder of a record; `new`, `changed` or `same`. What an earlier call left half done is
         done again."""
         known = self._known.get(content.key[:LONGEST_KEY])
-        folder = known or self._folder / folder_name(content)
+        folder = self._known.setdefault(content.key[:LONGEST_KEY], self._folder / folder_name(content))
         events = folder / f"events.out.tfevents.{content.ended.timestamp():.0f}.{content.digest[:LONGEST_KEY]}"
         record = folder / FILE
         if events.is_file() and record.is_file() and record.read_bytes() == content.whole.encode():
@@ -64,8 +65,6 @@ def folder_name(content: Content) -> str:
 def _encoded(content: Content) -> bytes:
     """The bytes of an event file: what was set, as hyper-parameters; every metric, as a scalar at step 0; tags, as a
     text."""
-    import io
-
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter

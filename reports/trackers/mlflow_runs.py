@@ -79,7 +79,7 @@ class Runs:
                 run = None
             if run is None:
                 start = {"start_time": _milliseconds(content) - round(1000 * content.seconds), "run_name": content.name}
-                run = self._client.create_run(self._id, tags={KEY: content.key}, **start)
+                run = self._known[content.key] = self._client.create_run(self._id, tags={KEY: content.key}, **start)
             self._fill(run, content, metrics, params, tags)
         return "new" if old is None else "changed"
 

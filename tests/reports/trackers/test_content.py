@@ -80,6 +80,12 @@ def test_the_name_of_a_run_is_one_plain_line() -> None:
     assert len(made.name) <= LONGEST_NAME
 
 
+def test_the_name_of_a_run_is_short_and_its_tags_are_not() -> None:
+    made = content(changed(WHOLE, {"task": "dir:/data/of/mine/trec", "backbone": "models/tiny", "draw_seed": 3}))
+    assert made.name == "ia3 · tiny · trec · 100 training rows · draw 3 · seed 0"
+    assert (made.tags["task"], made.tags["backbone"]) == ("dir:/data/of/mine/trec", "models/tiny")
+
+
 def test_the_digest_is_that_of_the_whole_record() -> None:
     assert content(WHOLE).digest == content(Record.model_validate_json(content(WHOLE).whole)).digest
     assert content(WHOLE).digest != content(changed(WHOLE, {"seconds.train": 1.0})).digest
