@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -281,3 +283,33 @@ def test_runs_are_those_of_one_experiment(uri: str, experiment: str) -> None:
     assert runs.push(content(IA3)) == "new"
     assert Runs(uri, f"{experiment} 2").push(content(IA3)) == "new"
     assert Runs(uri, experiment).push(content(IA3)) == "same"
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "message"),
+    [
+        (401, b"no entry for hush", "MLFLOW_TRACKING_USERNAME"),
+        (403, b"<html>\x1b[31mno", "MLFLOW_TRACKING_USERNAME"),
+        (404, b"", "give the URI of an MLflow server"),
+        (200, b"<html>hello", "give the URI of an MLflow server"),
+        (500, b"oops", "cannot be reached"),
+    ],
+)
+def test_another_answer_is_one_line_without_the_password(status: int, body: bytes, message: str) -> None:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as answering:
+        threading.Thread(target=answering.serve_forever, daemon=True).start()
+        with pytest.raises(UserError, match=message) as raised:
+            push([IA3], f"mlflow:http://lovelace:hush@127.0.0.1:{answering.server_port}")
+        answering.shutdown()
+    assert "hush" not in str(raised.value)
+    assert str(raised.value).isprintable()
