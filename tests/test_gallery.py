@@ -83,7 +83,7 @@ def test_a_report_is_one_file_and_its_opening_is_quoted(tmp_path: Path) -> None:
     assert "full" in said[0]
     assert len(said) <= 2 * gallery.MOST_SAID
     told = section(Job("toy", "A toy", "About it.", ("run",)), said)
-    assert told.count("\n> ") == len(said)
+    assert told.count("\n> ") >= len(said)
     assert "tunefront run --out results/toy" in told
 
 

@@ -35,6 +35,8 @@ SCREENS = {"": (1400, 900), "-narrow": (390, 844)}
 """The end of a picture's name -> width and height of its screen, in pixels."""
 MOST_SAID = 4
 """The most paragraphs that a section quotes of what is said of methods, and of what is said of studies."""
+NO_SENTENCES = ("#", "|", "!", "<", "- **Note:**")
+"""How headings, tables, pictures and notes begin in a report."""
 INTRO = (
     "# Gallery\n\n<!-- made by `python -m docs.scripts.gallery`: edit the script -->\n\n"
     "Four jobs, as anyone can run them in a clone on two CPU cores, and the first screen of the report of each. What a "
@@ -113,9 +115,10 @@ def draw(name: str, results: Path, reports: Path, pictures: Path) -> list[str]:
 
 
 def opening(report: str) -> list[str]:
-    """The paragraphs with which a report in Markdown begins, after its title and the line about its size."""
+    """The paragraphs and lists with which a report in Markdown begins, after its title and the line about its size."""
     blocks = report.split("\n## ")[0].split("\n### ")[0].split("\n\n")
-    return [block.strip() for block in blocks[2:] if block.strip() and block.lstrip()[0] not in "#-|!<"][:MOST_SAID]
+    kept = [block.strip() for block in blocks[2:] if not block.lstrip().startswith(NO_SENTENCES)]
+    return list(filter(None, kept))[:MOST_SAID]
 
 
 def section(job: Job, said: Sequence[str]) -> str:
@@ -130,7 +133,7 @@ def section(job: Job, said: Sequence[str]) -> str:
             f"![{title}, {SCREENS[''][0]} pixels wide](img/gallery-{job.name}.png)",
             f"![{title}, {SCREENS['-narrow'][0]} pixels wide](img/gallery-{job.name}-narrow.png){width}",
             f'<a href="gallery/{job.name}.html">The whole report</a> says:',
-            "\n>\n".join(f"> {' '.join(text.split())}" for text in said),
+            "\n>\n".join("\n".join(f"> {line}" for line in text.splitlines()) for text in said),
         ]
     return "\n\n".join(parts) + "\n"
 
