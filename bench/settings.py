@@ -78,7 +78,17 @@ class RunConfig:
         },
     )
 
+    latency_queries: int | None = field(
+        default=None,
+        metadata={
+            "help": "how many single queries to time, 0 for none; none for as many as take a twentieth of the time of "
+            "training and scoring, at most 100"
+        },
+    )
+
     def __post_init__(self) -> None:
+        if self.latency_queries is not None:
+            at_least(0, 10_000, latency_queries=self.latency_queries)
         for name in ("threads", "max_length", "eval_batch_size", "eval_rows", "selection_rows", "context_length"):
             if getattr(self, name) is not None:
                 at_least(1, 1024 if name == "threads" else 10**9, **{name: getattr(self, name)})

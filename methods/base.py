@@ -412,6 +412,11 @@ added (use persistent=False for buffers that can be recomputed), and seeds: a mo
 regenerated from a seed has it under this name, an int, and the file's metadata stores it."""
 
 
+MERGES = "merges"
+"""A plug whose output in evaluation mode is W x + b of its input may declare it: a class attribute of this name, True.
+Such plugs can be merged into the weights of their leaves, and a cell then also times queries on the merged model."""
+
+
 def trained(model: nn.Module) -> dict[str, nn.Parameter]:
     """The parameters that require gradients, by name: these are counted, optimised and saved."""
     return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

@@ -15,6 +15,8 @@ from tunefront.methods.inject import plug
 class Rescale(nn.Module):
     """Elementwise x * l, with l (width,) starting at one, so the model starts unchanged."""
 
+    merges: ClassVar[bool] = True
+
     def __init__(self, width: int):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(width))

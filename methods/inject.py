@@ -11,11 +11,12 @@ from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
-from tunefront.methods.base import Unsupported
+from tunefront.methods.base import MERGES, Unsupported
 from tunefront.methods.sites import SITES
-from tunefront.methods.torch_internals import FakeTensor, hooks_of, own_parameters
+from tunefront.methods.torch_internals import FakeTensor, bare_copy, hooks_of, own_parameters
 
 Where = Literal["before", "after", "parallel"]
 
@@ -193,6 +194,53 @@ def without_plugs(within: Iterable[nn.Module]) -> Iterator[int]:
     finally:
         for host, name, module in kept:
             setattr(host, name, module)
+
+
+@contextmanager
+def merged_plugs(model: nn.Module) -> Iterator[int]:
+    """Merges what was inserted into the weights of the model; gives the number of modules whose weights are merged ones
+    in the block, 0 if nothing can be merged. Call it in evaluation mode.
+
+    A leaf with plugs is replaced by a plain one, without hooks, that computes the same. Weights that parametrizations
+    compute are computed once in the block. If a plug does not declare that it can be merged (see `base.MERGES`), or
+    a leaf has hooks that are no plugs, nothing is merged. Afterwards everything is as before.
+    """
+    hosts = {path: host for path, host in model.named_modules(remove_duplicate=False) if plugged(host)}
+    rebuilt = [module for module in model.modules() if parametrize.is_parametrized(module)]
+    if not all(map(_can_merge, hosts.values())):
+        yield 0
+        return
+    plain = {id(host): _plain_leaf(host) for host in hosts.values()}
+    try:
+        for path, host in hosts.items():
+            model.set_submodule(path, plain[id(host)])
+        with parametrize.cached():
+            yield len(plain) + len(rebuilt)
+    finally:
+        for path, host in hosts.items():
+            model.set_submodule(path, host)
+
+
+def _can_merge(host: nn.Module) -> bool:
+    """Whether a linear leaf with its plugs is W x + b, and the plugs are all that hooks add to it."""
+    plugs = plugged(host)
+    declared = all(getattr(plug, MERGES, False) for _, plug in plugs)
+    linear = isinstance(host, nn.Linear) or is_conv1d(host)
+    return declared and linear and len(plugs) == len(hooks_of(host)) and not parametrize.is_parametrized(host)
+
+
+def _plain_leaf(host: nn.Module) -> nn.Module:
+    """A linear leaf without plugs that computes what `host` does with them: its weight and bias are the host's outputs
+    for unit vectors and for zero."""
+    plain, inner = bare_copy(host), width(host, host, "in")
+    with torch.no_grad():
+        weight = cast(Tensor, host.weight)
+        bias = host(weight.new_zeros(1, inner))[0]
+        columns = host(torch.eye(inner, device=weight.device, dtype=weight.dtype)) - bias
+        plain.weight = nn.Parameter(columns if is_conv1d(host) else columns.T.contiguous(), requires_grad=False)
+        if host.bias is not None or bias.any():
+            plain.bias = nn.Parameter(bias, requires_grad=False)
+    return plain
 
 
 def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:

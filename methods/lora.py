@@ -23,6 +23,8 @@ class LowRank(nn.Module):
     Source: Hu et al. 2021, section 4.1. The scale is applied between A and B, where it is cheapest.
     """
 
+    merges: ClassVar[bool] = True
+
     def __init__(self, inner: int, outer: int, rank: int, scale: float, std: float | None, dropout: float):
         super().__init__()
         self.scale = scale
@@ -47,6 +49,8 @@ class QueryValue(nn.Module):
     values: 1 for all heads together (GPT-2), the number of heads if they are interleaved by head (GPT-NeoX).
     Shapes: x (..., inner) -> (..., 3 outer).
     """
+
+    merges: ClassVar[bool] = True
 
     def __init__(self, query: LowRank, value: LowRank, heads: int):
         super().__init__()
@@ -76,7 +80,8 @@ class LoRA(Method):
     The defaults are those of the paper's RoBERTa (table 9); the authors' scripts use alpha 16 there.
     T-Few (Liu et al. 2022) is `lora:rank=4,alpha=1,sites=every,std=0.01,norms=true` with a rate of 3e-3.
     Differs: the update is computed in parallel to the projection, in training and in scoring, while the authors' code
-    merges it into the weight for scoring, and T-Few's in every pass: its cost is counted here.
+    merges it into the weight for scoring, and T-Few's in every pass: its cost is counted here. Records also have the
+    seconds of a query on the merged weights.
     Errors: Unsupported if the rank is above a projection's width.
     """
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
     from tunefront.reports.compare.difference.diff import Difference
     from tunefront.reports.compare.filters import Where
+    from tunefront.reports.compare.prices import Prices
     from tunefront.reports.trackers.push import Pushed
 
 __all__ = ["FORMATS", "diff", "push", "write"]
@@ -34,6 +35,7 @@ def write(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
+    prices: str | Path | Prices | None = None,
 ) -> list[Path]:
     """Writes `report.<format>` (and `summary.csv`, `differences.csv`, `ledgers.csv`, `studies.csv`, `plots/`).
 
@@ -44,13 +46,14 @@ def write(
     `results`, its folder; reference, the label with which scores are compared; plans, predicted records, compared with
     the records of the same key; notes, additional warnings; places, key of a record -> results folder or URL with its
     predictions, from which the report says how sure the differences are: those of `load_records` are known, and
-    `load_records("a", "b")` merges two folders, so that a cell in both counts once.
+    `load_records("a", "b")` merges two folders, so that a cell in both counts once; prices, a TOML file of prices, or
+    `genai:MODEL` for those in the package genai-prices, from which the report says what training and queries cost.
     Each file is written completely or not at all. UserError if the records cannot be compared, if no record is left,
-    or if a format is unknown.
+    if a format is unknown, or if prices cannot be used.
     """
     from tunefront.reports.formats.writing import write_report
 
-    return write_report(records, out, formats, where, reference, plans, notes, places)
+    return write_report(records, out, formats, where, reference, plans, notes, places, prices)
 
 
 def diff(

@@ -110,6 +110,17 @@ def instant(value: float | None) -> str:
     return f"{significant(1000 * value)}\u00a0ms"
 
 
+def money(value: float | None, currency: str) -> str:
+    """An amount of money.
+
+    >>> money(1234.5, "EUR"), money(0.00123, "USD"), money(0.0, "EUR")
+    ('1,234\\xa0EUR', '0.00123\\xa0USD', '0\\xa0EUR')
+    """
+    if not finite(value):
+        return MISSING
+    return f"{value:,.0f}\u00a0{currency}" if abs(value) >= 1000 else f"{significant(value)}\u00a0{currency}"
+
+
 def times(value: float | None) -> str:
     """A multiple.
 

@@ -214,6 +214,14 @@ ReportWhere = Annotated[
         metavar="FIELD=VALUE",
     ),
 ]
+PricesFrom = Annotated[
+    str | None,
+    typer.Option(
+        help="Prices of a device-hour or of tokens, from a file, or genai:MODEL for the list prices in the package "
+        "genai-prices: the report then says what training and queries cost.",
+        metavar="FILE.toml",
+    ),
+]
 OldResults = Annotated[
     str, typer.Argument(help="The results to compare with: a folder or an fsspec URL.", metavar="OLD")
 ]

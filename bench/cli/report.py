@@ -28,6 +28,7 @@ def report(
     out: options.ReportOut = None,
     format: options.Formats = "html,pdf,csv",
     where: options.ReportWhere = None,
+    prices: options.PricesFrom = None,
     debug: options.Debug = False,
 ) -> None:
     """Draw a report from stored records.
@@ -54,6 +55,11 @@ def report(
             formats = parse_values("--format", [format], commas=True) or []
         with wrong.collect():
             where = parse_values("--where", where)
+        if prices is not None:
+            from tunefront.reports.compare.prices import read_prices
+
+            with wrong.collect():
+                read_prices(prices)  # before records are read, which may take long
         wrong.raise_if_any()
         from tunefront.bench.records import load_plans
         from tunefront.bench.records.merge import distinct, find_overlap
@@ -67,7 +73,7 @@ def report(
         for line in filter(None, [overlap.warning, *notes]):
             log.warning("%s", line)
         folder = out or report_folder(*folders)
-        show_written(written_report(records, folder, formats, conditions, load_plans(*folders), notes))
+        show_written(written_report(records, folder, formats, conditions, load_plans(*folders), notes, prices=prices))
 
 
 def merged_records(folders: Sequence[str]) -> Records:
@@ -156,14 +162,17 @@ def written_report(
     plans: Sequence[Record],
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
+    prices: str | None = None,
 ) -> list[str]:
     """Writes a report to a folder or URL; returns the paths of its files. `notes` are warnings that the report shows,
-    `places` say where the predictions of each record are. UserError if it cannot be written."""
+    `places` say where the predictions of each record are, `prices` where prices are. UserError if it cannot be written.
+    """
     from tunefront.reports import write
 
     try:
         with Console(stderr=True).status("writing the report"), output_folder(out) as folder:
-            files = write(records, str(folder), formats=formats, where=where, plans=plans, notes=notes, places=places)
+            more = {} if prices is None else {"prices": prices}
+            files = write(records, str(folder), formats, where, plans=plans, notes=notes, places=places, **more)
             written = [Path(path) for path in files]
             if local_folder(out) is not None:
                 return [str(path) for path in written]

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import datetime
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
 import torch
+from torch import Tensor
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.data import metrics
@@ -16,6 +17,7 @@ from tunefront.bench.errors import DiskFull, in_short
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.collapse import collapse_of
 from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.latency import measure_latency
 from tunefront.bench.execution.predictions import (
     check_scores,
     constant_answer,
@@ -32,6 +34,7 @@ from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
+from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (
@@ -42,6 +45,7 @@ from tunefront.bench.records import (
     Environment,
     ExamplesPerSecond,
     Flops,
+    Latency,
     Memory,
     Model,
     Parameters,
@@ -54,6 +58,7 @@ from tunefront.bench.records import (
     Status,
     Storage,
     Stream,
+    Tokens,
     Training,
 )
 from tunefront.bench.records.environment import cpu_model, git_commit
@@ -80,9 +85,11 @@ class Costs:
     training: Training = field(default_factory=Training)
     parameters: Parameters = field(default_factory=Parameters)
     storage: Storage = field(default_factory=Storage)
+    tokens: Tokens = field(default_factory=Tokens)
     flops: Flops = field(default_factory=Flops)
     seconds: Seconds = field(default_factory=Seconds)
     cpu_seconds: CpuSeconds = field(default_factory=CpuSeconds)
+    latency: Latency = field(default_factory=Latency)
     examples_per_second: ExamplesPerSecond = field(default_factory=ExamplesPerSecond)
     memory: Memory = field(default_factory=Memory)
 
@@ -209,9 +216,11 @@ def record_of(
         training=costs.training,
         parameters=costs.parameters,
         storage=costs.storage,
+        tokens=costs.tokens,
         flops=costs.flops,
         seconds=costs.seconds,
         cpu_seconds=costs.cpu_seconds,
+        latency=costs.latency,
         examples_per_second=costs.examples_per_second,
         memory=costs.memory,
         environment=surroundings,
@@ -242,6 +251,8 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
     task = setup.task
     fitted = fit(setup)
     scored, selection = fitted.scored, fitted.selection
+    spent = setup.trainer.cost.clock.seconds + scored.seconds
+    fitted = replace(fitted, costs=replace(fitted.costs, latency=measure_latency(setup, fitted.scorer, spent)))
     for values in [scored.values, *([selection.values] if selection else [])]:
         check_scores(task, values)
     predicted = predictions_of(task, scored.values)
@@ -274,8 +285,10 @@ def _without_training(measured: Costs) -> Costs:
         model=measured.model,
         data=measured.data,
         storage=Storage(backbone_bytes=measured.storage.backbone_bytes),
+        tokens=measured.tokens.model_copy(update={"train": None}),
         seconds=Seconds(eval=measured.seconds.eval),
         cpu_seconds=CpuSeconds(eval=measured.cpu_seconds.eval),
+        latency=measured.latency,
         examples_per_second=ExamplesPerSecond(eval=measured.examples_per_second.eval),
     )
 
@@ -306,6 +319,7 @@ def fit(setup: Setup) -> Fitted:
         training=Training(steps=cost.steps, final_loss=cost.final_loss),
         parameters=parameters,
         storage=_storage(setup),
+        tokens=_tokens(setup, scored.reads_choices),
         flops=_flops(setup, scored),
         seconds=Seconds(
             train=cost.clock.seconds,
@@ -372,6 +386,26 @@ def _storage(setup: Setup) -> Storage:
         demonstration_bytes=prompts.text_bytes if prompts.ids else None,
         backbone_bytes=setup.pretrained.file_bytes,
     )
+
+
+def _tokens(setup: Setup, reads_choices: bool) -> Tokens:
+    """The tokens of a scored row and those of the training."""
+    prompts, rows, test = setup.trainer.prompts, range(len(setup.test)), setup.test
+    passes = max(1, len(prompts.prefixes))
+    demonstrations, text = prompts.scored_tokens(test)
+    right = [len(choices[label]) for choices, label in zip(_choices(test), test.labels.tolist(), strict=False)]
+    return Tokens(
+        prefix=demonstrations + passes * setup.backbone.led,
+        query=text,
+        answer=passes * sum(map(test.choice_tokens, rows)) / len(rows) if reads_choices else 0.0,
+        right_answer=sum(right) / len(rows) if reads_choices else 0.0,
+        train=setup.trainer.cost.tokens,
+    )
+
+
+def _choices(examples: EncodedExamples) -> Sequence[Sequence[Tensor]]:
+    """The choices of every row as tokens; empty for rows without choices."""
+    return examples.choices if isinstance(examples, PromptedExamples) else ()
 
 
 def _memory(setup: Setup, train: PeakMemory, evaluation: PeakMemory) -> Memory:

@@ -144,7 +144,14 @@ class PredictingHarness:
         entry = self._entry(call, shapes, total_calls)
         seconds = [lap for phase_laps in laps.values() for lap in phase_laps]
         values = torch.zeros(len(examples), max(widths))
-        rowwise = RowValues(values, sum(seconds), entry.counted or 0, batch_seconds=tuple(seconds), entry=entry)
+        rowwise = RowValues(
+            values,
+            sum(seconds),
+            entry.counted or 0,
+            batch_seconds=tuple(seconds),
+            entry=entry,
+            reads_choices=self.flop_ledger.reads_choices(calls),
+        )
         return rowwise, entry
 
     def _simulate(self, shapes: BatchLog, run: Callable[[BatchReplay], PhaseMemory]) -> dict[str, list[float]]:
@@ -201,6 +208,7 @@ class PredictingHarness:
         else:
             phases = {phase: entry.model_copy(update={"counted": entry.analytic}) for phase, entry in phases.items()}
         self.cost.flops += sum(entry.counted or 0 for entry in phases.values())
+        self.tools.count_tokens(shapes)
         self.cost.enter(phases)
 
     def _entry(self, call: Callable[[Batch], Tensor], shapes: BatchLog, calls: Mapping[str, int]) -> PhaseFlops:

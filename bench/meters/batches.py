@@ -15,21 +15,31 @@ from tunefront.methods.base import Batch
 
 
 class BatchLog:
-    """The shapes of the batches that ran: their counts, and the rows of one batch each; and the largest batches."""
+    """The shapes of the batches that ran: their counts, and the rows of one batch each; the largest batches; and how
+    often each row ran."""
 
     def __init__(self, examples: EncodedExamples, training: bool = False):
         self.examples, self.training = examples, training
         self.times: Counter[Shape] = Counter()
         self._rows: dict[Shape, list[int]] = {}
+        self._times_of_rows: Counter[int] = Counter()
         self._largest: ParetoFront[tuple[tuple[int, ...], Shape, list[int]]] = ParetoFront()
 
     def add(self, batch: Batch) -> None:
         """Adds a batch that ran."""
         shape, rows = self.examples.shape(batch, self.training), batch.rows.tolist()
         self.times[shape] += 1
+        self._times_of_rows.update(rows)
         self._rows.setdefault(shape, rows)
         sizes = self.examples.sizes(batch, shape, self.training)
         self._largest.add(sizes, (sizes, shape, rows))
+
+    def tokens(self, choices: bool) -> int:
+        """Tokens of all rows that ran, each as often as it did, without padding; `choices`: with those of choices."""
+        return sum(
+            times * (self.examples.text_tokens(row) + (self.examples.choice_tokens(row) if choices else 0))
+            for row, times in self._times_of_rows.items()
+        )
 
     def largest(self, device: torch.device, **caches: Sequence[Tensor]) -> list[BatchReplay]:
         """Replays of the largest batches, one of which needs the most memory, with the `caches` held alongside."""

@@ -83,6 +83,14 @@ class EncodedExamples:
             return (0,) * len(self)
         return tuple(len(row) for row in next(iter(self.columns.values())))
 
+    def text_tokens(self, row: int) -> int:
+        """Tokens of a row's text, special ones included; 0 once features are precomputed."""
+        return self.lengths[row]
+
+    def choice_tokens(self, row: int) -> int:
+        """Tokens of all choices of a row; 0 without choices, and once features are precomputed."""
+        return 0
+
     @cached_property
     def fingerprint(self) -> str:
         """sha256 over the tokens, in order; labels are not part of it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args, get_origin
 
-from tunefront.bench.records.record import GROUPS, Record, leaves
+from tunefront.bench.records.record import GROUPS, Percentiles, Record, leaves
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -16,9 +16,9 @@ LONG = ("data.train_ids", "prompt.demonstration_ids")
 MAPPINGS = frozenset(
     name
     for name, field in leaves().items()
-    if any(get_origin(kind) is dict for kind in (field.annotation, *get_args(field.annotation)))
+    if any(get_origin(kind) is dict or kind is Percentiles for kind in (field.annotation, *get_args(field.annotation)))
 )
-"""Fields that are mappings: each name in them is a column. A null mapping has none."""
+"""Fields that are mappings, or percentiles: each name in them is a column. A null one has none."""
 _LEFT_OUT = frozenset((*LONG, *MAPPINGS))
 
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-SCHEMA_VERSION = 7
+SCHEMA_VERSION = 8
 """Raised whenever a field is added, removed or changes its type or meaning (a test compares the fields with the list
 for the version); records of other versions are left unchanged, and never compared with these."""
 
@@ -47,7 +47,7 @@ RECIPE_FIELDS = (
 )
 SETTINGS_FIELDS = (
     *("device", "threads", "max_length", "eval_batch_size", "eval_rows", "select", "selection_rows", "normalization"),
-    *("context_length", "published_draws", "balanced_draws", "removed_spans"),
+    *("context_length", "published_draws", "balanced_draws", "removed_spans", "latency_queries"),
 )
 """The fields of a recipe and of the run settings, repeated here: adding or removing one changes records, and so needs
 another schema version (a test compares them)."""
@@ -99,6 +99,16 @@ class Spread(Group):
     median: float = Field(ge=0)
     low: float = Field(ge=0)
     high: float = Field(ge=0)
+    count: int = Field(ge=1)
+
+
+class Percentiles(Group):
+    """Seconds that a part of `count` queries did not exceed: half of them, 95 and 99 of 100. Each is the seconds of one
+    of the queries; null if there are too few to tell it from the slowest one (below 2, 20 and 100 queries)."""
+
+    p50: Time = None
+    p95: Time = None
+    p99: Time = None
     count: int = Field(ge=1)
 
 
@@ -377,6 +387,37 @@ class Storage(Group):
     )
 
 
+class Tokens(Group):
+    """Tokens that go through the model, without padding; those of a query are means over the scored rows."""
+
+    prefix: float | None = Field(
+        default=None,
+        ge=0,
+        description="tokens before a query's text, which are read once where their keys and values are kept: those of "
+        "the demonstrations that its prompt keeps, and the positions of a learned prompt; 0 without either",
+    )
+    query: float | None = Field(
+        default=None, ge=0, description="tokens of a query's text with its template, special ones included"
+    )
+    answer: float | None = Field(
+        default=None,
+        ge=0,
+        description="tokens of all choices that are scored for a query; 0 where a head or a vote answers",
+    )
+    right_answer: float | None = Field(
+        default=None,
+        ge=0,
+        description="tokens of a query's right choice, which is what a model that writes its answers would write; 0 "
+        "where a head or a vote answers",
+    )
+    train: Count = Field(
+        default=None,
+        description="tokens of the rows (their texts, and their choices where the loss reads them) over all training "
+        "steps, and of what is read once for training: rows whose features or gradients are computed, and "
+        "demonstrations that training starts from; without padding and learned prompts, 0 if nothing is trained",
+    )
+
+
 class Flops(Group):
     """FLOPs; one multiply-add is two."""
 
@@ -436,6 +477,22 @@ class CpuSeconds(Group):
     train: Time = Field(default=None, description="processor time during seconds.train")
     eval: Time = Field(default=None, description="processor time during seconds.eval")
     prefix: Time = Field(default=None, description="processor time during seconds.prefix; null if that is")
+
+
+class Latency(Group):
+    """Seconds of single queries, one at a time, with tokens that are ready, outside all other clocks."""
+
+    first: Percentiles | None = Field(
+        default=None,
+        description="a first query: reading what is kept for later ones (demonstrations, a learned prompt), then the "
+        "answer; null if nothing is read and kept",
+    )
+    after_prefix: Percentiles | None = Field(default=None, description="a later query, or any if nothing is kept")
+    merged: Percentiles | None = Field(
+        default=None,
+        description="the same with what the method inserted merged into the weights, without modules of its own; null "
+        "if nothing is inserted, or if it cannot be merged",
+    )
 
 
 class ExamplesPerSecond(Group):
@@ -558,9 +615,11 @@ class Record(BaseModel):
     training: Training = Field(default=Training(), description="steps and loss of the training")
     parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
     storage: Storage = Field(default=Storage(), description="bytes to keep on disk")
+    tokens: Tokens = Field(default=Tokens(), description="tokens of a query and of the training")
     flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")
     seconds: Seconds = Field(default=Seconds(), description="seconds of training and scoring")
     cpu_seconds: CpuSeconds = Field(default=CpuSeconds(), description="processor time of training and scoring")
+    latency: Latency = Field(default=Latency(), description="seconds of single queries")
     examples_per_second: ExamplesPerSecond = Field(
         default=ExamplesPerSecond(), description="rows through the model per second"
     )
@@ -629,7 +688,8 @@ def leaves() -> dict[str, FieldInfo]:
 
 _VARYING = (
     *("attempts", "paper", "deviations", "method_file", "method_sources"),
-    *("seconds", "cpu_seconds", "examples_per_second", "memory.cuda", "memory.start_resident_bytes", "mixed"),
+    *("seconds", "cpu_seconds", "latency", "examples_per_second", "mixed"),
+    *("memory.cuda", "memory.start_resident_bytes"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
     *("environment.cpu_model", "environment.device_name"),
 )

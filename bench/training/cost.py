@@ -18,14 +18,15 @@ STEP_PHASES = ("data", "forward", "backward", "optimizer")
 @dataclass
 class CostLog:
     """The costs of fitting: seconds on the clock (`clocks`: per phase of a step), counted FLOPs (`flops_by_phase`: from
-    every source), optimiser steps, rows through the model, losses, the training rows that were cut (`cut_rows`), and
-    the memory growth of computing features, now or in an earlier cell (`grown`)."""
+    every source), optimiser steps, rows through the model and their tokens, losses, the training rows that were cut
+    (`cut_rows`), and the memory growth of computing features, now or in an earlier cell (`grown`)."""
 
     clock: Clock
     clocks: dict[str, Clock]
     flops: int = 0
     steps: int = 0
     examples: int = 0
+    tokens: int = 0
     losses: list[float] = field(default_factory=list)
     cut_rows: dict[int, Tensor] = field(default_factory=dict)
     grown: Growth = NO_GROWTH

@@ -171,6 +171,22 @@ class Prompts:
         after = {prefix.demonstrations.name: self._prefixed(prefix, examples) for prefix in self._prefixes}
         return replace(rows, by_prefix={**rows.by_prefix, **after})
 
+    def scored_tokens(self, examples: EncodedExamples) -> tuple[float, float]:
+        """Means over rows of the tokens of the demonstrations before a text and of the text itself; with several
+        prefixes, sums over them."""
+        rows = range(len(examples))
+        if not self._prefixes:
+            after = self.after_start(examples)
+            return 0.0, sum(map(after.text_tokens, rows)) / len(rows)
+        before = text = 0
+        for prefix in self._prefixes:
+            prefixed, ends = self._prefixed(prefix, examples), prefix.demonstrations.ends
+            shown = [ends[kept] for kept in prefixed.kept]
+            inside = sum(shown) if prefix.demonstrations.whole else 0
+            before += sum(shown)
+            text += sum(map(len, prefixed.tokens)) - inside
+        return before / len(rows), text / len(rows)
+
     def flops_once(self, backbone: Backbone) -> int:
         """Counted FLOPs of reading every prefix once, of calibration, and of computing the lead. Counting reads them
         again, so do not call it where memory is measured."""
@@ -230,6 +246,10 @@ class Prompts:
     def start_flops(self, backbone: Backbone) -> int:
         """Counted FLOPs of reading the demonstrations that training starts from."""
         return 0 if self.start_prefix is None else self._reading_flops(backbone, self.start_prefix)
+
+    def reads_lead(self, backbone: Backbone) -> bool:
+        """Whether a lead was computed once, with matrix products, for all rows that were scored."""
+        return self._lead_flops(backbone) > 0
 
     def _lead_flops(self, backbone: Backbone) -> int:
         if not self._lead_was_kept:

@@ -28,7 +28,8 @@ FORMAT = 2
 class RowValues:
     """One row of values per example, (rows, n), and their costs: seconds of forward passes and the processor time in
     them, counted FLOPs, growth of memory (`grown`), and its owners at the peak (`memory`). Not stored in the cache:
-    seconds of each batch, and FLOPs from every source (`entry`), which follow from the shapes of the rows."""
+    seconds of each batch, FLOPs from every source (`entry`), which follow from the shapes of the rows, and whether the
+    choices of rows were read (`reads_choices`), not only their texts."""
 
     values: Tensor
     seconds: float
@@ -38,6 +39,7 @@ class RowValues:
     memory: PhaseMemory = field(default_factory=PhaseMemory)
     batch_seconds: tuple[float, ...] = ()
     entry: PhaseFlops | None = None
+    reads_choices: bool = False
 
 
 class FeatureStore:

@@ -137,6 +137,7 @@ class MeasuringHarness:
         flops = self.counting.steps(loss, shapes, kind)
         half = self.counting.forward_half(loss, shapes, kind)
         self.cost.flops += flops
+        self.tools.count_tokens(shapes)
         self.cost.enter(self.flop_ledger.training(loss, shapes.times, half, flops))
 
     def cached(self, name: str, compute: Callable[[Batch], Tensor], examples: Examples) -> EncodedExamples:
@@ -218,8 +219,9 @@ class MeasuringHarness:
             values = self._outputs(phase, call, examples, clock, shapes)
         flops = self.counting.rows(call, shapes)
         entry = self.flop_ledger.rows(call, shapes.times, flops, calls)
+        read, laps = self.flop_ledger.reads_choices(calls), tuple(clock.laps)
         row_outputs = RowValues(
-            values, clock.seconds, flops, clock.cpu_seconds, batch_seconds=tuple(clock.laps), entry=entry
+            values, clock.seconds, flops, clock.cpu_seconds, batch_seconds=laps, entry=entry, reads_choices=read
         )
         return row_outputs, self.tools.largest(shapes)
 

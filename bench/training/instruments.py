@@ -129,6 +129,11 @@ class Instruments:
             shapes.add(rows.batch([row]))
         return shapes
 
+    def count_tokens(self, shapes: BatchLog) -> None:
+        """Adds the tokens of all rows that training ran. A model with a head reads no choices."""
+        backbone = self.subject.flop_ledger.backbone
+        self.cost.tokens += shapes.tokens(choices=backbone is not None and backbone.head is None)
+
     def scored_shapes(self, examples: EncodedExamples) -> BatchLog:
         """The shapes of the batches that score every row, without running them."""
         shapes = BatchLog(examples)
@@ -162,6 +167,7 @@ class Instruments:
         self.cost.clock.seconds += self._seconds(clock.seconds)
         self.cost.clock.cpu_seconds += clock.cpu_seconds
         self.cost.flops += flops
+        self.cost.tokens += prefix.tokens
         self.cost.enter({"prefill": self.subject.flop_ledger.prefix(prefix.tokens, flops)})
         return Prefilled(layers, prefix.demonstrations.spans)
 
@@ -181,6 +187,16 @@ class Instruments:
         self._kept_lead = tensors
         self.memory.schedule_reading((0, backbone.led), lambda: backbone.make_lead().tensors, [])
         self.prompts.lead_seconds = self._seconds(self.prompts.lead_seconds)
+
+    def reader(self) -> Callable[[], object] | None:
+        """Reads the lead and every prefix again, as before a first query; None if nothing that is read is kept."""
+        backbone = self.subject.flop_ledger.backbone
+        led = backbone if backbone is not None and self.prompts.reads_lead(backbone) else None
+        known = enumerate(self.prompts.prefixes)
+        read = [(self._backbones[place], prefix) for place, prefix in known if keys_and_values(prefix)]
+        if led is None and not read:
+            return None
+        return lambda: (led and led.make_lead(), [own.read(prefix) for own, prefix in read])
 
     def _read(self, place: int, n_kept: int | None = None) -> None:
         """Reads a prefix and records its memory in addition to that of the others."""
@@ -213,6 +229,7 @@ class Instruments:
         self.cost.clock.seconds += features.seconds
         self.cost.clock.cpu_seconds += features.cpu_seconds
         self.cost.flops += features.flops
+        self.cost.tokens += sum(map(examples.text_tokens, range(len(examples))))
         self.cost.enter({"features": entry})
         self.cost.examples += len(examples)
         return examples.with_features(features.values.to(self.device), name)

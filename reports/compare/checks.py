@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 EVERYWHERE = ("schema_version", "device", "dtype")
 """Fields that must be equal in all records that are drawn together."""
-INCIDENTAL = frozenset({"device", "threads", "removed_spans"})
+INCIDENTAL = frozenset({"device", "threads", "removed_spans", "latency_queries"})
 """Settings that may differ. The record's own field is compared for the device; threads change seconds, not scores;
 removed spans only add scores."""
 PER_TASK = ("task_fingerprint", "headline", "eval_split", "task_kind")

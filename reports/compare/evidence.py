@@ -11,8 +11,8 @@ import numpy as np
 from scipy import stats
 
 from tunefront.reports.compare import row_scores
-from tunefront.reports.compare.row_scores import EVERY, TaskAnswers, runs_of, shared_cells
-from tunefront.reports.compare.uncertainty.chances import Chances, chances
+from tunefront.reports.compare.row_scores import EVERY, Gathered, TaskAnswers, runs_of, shared_cells
+from tunefront.reports.compare.uncertainty.chances import Chances, chances, front_chances
 from tunefront.reports.compare.uncertainty.checkpoints import CheckpointTest, compare_checkpoints
 from tunefront.reports.compare.uncertainty.contrasts import (
     Interval,
@@ -102,6 +102,14 @@ class Evidence:
         """Chances to be the best and on the front of score and trained parameters."""
         return chances(self.estimate, self.costs)
 
+    def front(self, costs: Sequence[float | None]) -> tuple[float | None, ...]:
+        """The probability of each method to be on the Pareto front of score and these costs; None where its cost or
+        the probability is not known."""
+        found = front_chances(self.estimate, costs)
+        if found is None:
+            return (None,) * len(self.labels)
+        return tuple(None if np.isnan(share) else float(share) for share in found)
+
     @cached_property
     def ranks(self) -> Ranks | None:
         """Ranks over tasks; None for too few tasks."""
@@ -114,6 +122,23 @@ class Evidence:
         """
         level = 1 - 0.05 / max(1, len(self.labels) - 1)
         return new_tasks(self.estimate, self.labels.index(first), self.labels.index(second), level=level)
+
+    def among(self, labels: Sequence[str]) -> Evidence:
+        """The evidence of some of the methods alone, in the panel's order: bounds and chances are of these."""
+        places = [place for place, label in enumerate(self.labels) if label in labels]
+        base = None if self.reference is None or self.reference not in places else places.index(self.reference)
+        return replace(
+            self,
+            labels=tuple(self.labels[place] for place in places),
+            estimate=self.estimate.of(places),
+            left_out=tuple(self.left_out[place] for place in places),
+            reference=base,
+            costs=tuple(self.costs[place] for place in places),
+            unread=tuple(self.unread[place] for place in places) if self.unread else (),
+            checkpoints=tuple(self.checkpoints[place] for place in places)
+            if self.checkpoints and base is not None
+            else (),
+        )
 
     def index(self, label: str) -> int | None:
         """The place of a method, None if it is not compared."""
@@ -161,21 +186,33 @@ def weigh(
     reference: Entry | None,
     costs: Mapping[str, float | None],
     answers: AnswerFiles,
-) -> Evidence | str:
-    """The evidence of a panel's methods on these tasks, or in words why there is none.
+) -> tuple[Evidence | str, dict[str, Evidence]]:
+    """The evidence of a panel's methods on these tasks, or in words why there is none; and that on each task alone,
+    where there is any.
 
     Entries without a score on every task, or without stored predictions, are left out and named.
     """
     if len(entries) < 2:
-        return "there is one method only"
+        return "there is one method only", {}
     gathered = row_scores.gather(entries, tasks, answers)
     if len(gathered.entries) < 2:
         reasons = list(dict.fromkeys(gathered.missing.values()))
-        return f"fewer than two methods can be compared row by row ({'; '.join(reasons)})"
+        return f"fewer than two methods can be compared row by row ({'; '.join(reasons)})", {}
     if any(len(next(iter(task.right[0].values()))[0]) < 2 for task in gathered.tasks.values()):
-        return "a task has fewer than two test rows"
+        return "a task has fewer than two test rows", {}
+    whole = _evidence(gathered, gathered.tasks, reference, costs)
+    if len(gathered.tasks) == 1:
+        return whole, {} if isinstance(whole, str) else dict.fromkeys(gathered.tasks, whole)
+    each = {name: _evidence(gathered, {name: task}, reference, costs) for name, task in gathered.tasks.items()}
+    return whole, {name: known for name, known in each.items() if not isinstance(known, str)}
+
+
+def _evidence(
+    gathered: Gathered, tasks: Mapping[str, TaskAnswers], reference: Entry | None, costs: Mapping[str, float | None]
+) -> Evidence | str:
+    """The evidence on some of the tasks; in words why there is none."""
     metric = row_scores.metric_of(next(iter(gathered.entries[0].all)))
-    known = list(gathered.tasks.values())
+    known = list(tasks.values())
     assert metric is not None  # answers are kept only if they give the recorded score
     made = _by_rows(known) if metric is accuracy else _resampled(known, metric)
     if isinstance(made, str):
@@ -184,7 +221,7 @@ def weigh(
     place = labels.index(reference.label) if reference is not None and reference.label in labels else None
     return Evidence(
         labels,
-        tuple(gathered.tasks),
+        tuple(tasks),
         _in_points(made.estimate),
         made.unit,
         made.left_out,

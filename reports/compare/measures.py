@@ -11,7 +11,7 @@ from tunefront.reports.compare.factors import rows_used
 from tunefront.reports.tables import Cell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.entries import Entry
@@ -21,13 +21,14 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Cost:
     """One cost. `field` is its name in records and files. A `timed` cost is comparable only on equal machines. `derive`
-    computes a cost that is no field of the record."""
+    computes a cost that is no field of the record. The unit of a `price` is its currency."""
 
     field: str
     title: str = ""
     unit: str = ""
     timed: bool = False
     derive: Callable[[Record], float | None] | None = None
+    price: bool = False
 
     @property
     def read(self) -> Callable[[Record], float | None]:
@@ -63,6 +64,8 @@ class Cost:
         """A value with its unit."""
         if value is None:
             return units.MISSING
+        if self.price:
+            return units.money(value, self.unit)
         texts: dict[str, Callable[[float], str]] = {"": units.count, "s": units.seconds, "/s": units.significant}
         return texts[self.unit](value) if self.unit in texts else units.si(value, self.unit)
 
@@ -78,6 +81,14 @@ def trains(record: Record) -> bool:
 
 def _if_it_trained(read: Callable[[Record], float | None]) -> Callable[[Record], float | None]:
     return lambda record: read(record) if trains(record) else None
+
+
+def seconds_per_query(record: Record) -> float | None:
+    """Seconds of scoring per row, in batches."""
+    rate = record.examples_per_second.eval
+    if rate:
+        return 1 / rate
+    return None if record.seconds.eval is None or not record.data.n_test else record.seconds.eval / record.data.n_test
 
 
 def _flops_without_cache(record: Record) -> float | None:
@@ -97,6 +108,17 @@ INFERENCE_FLOPS = Cost("flops.inference_per_example", "Inference FLOPs per examp
 WITHOUT_REUSE = Cost("flops.inference_per_example_without_reuse", "Inference FLOPs without reuse", "FLOP")
 TRAIN_SECONDS = Cost("seconds.train", "Training time", "s", timed=True)
 EVAL_SECONDS = Cost("seconds.eval", "Scoring time", "s", timed=True)
+LATENCY = Cost(
+    "latency.after_prefix.p50",
+    "Seconds of a query alone (median)",
+    "s",
+    timed=True,
+    derive=lambda record: None if record.latency.after_prefix is None else record.latency.after_prefix.p50,
+)
+"""Of a query after what is read once, on the model as the method leaves it."""
+QUERY_SECONDS = Cost(
+    "seconds_per_query", "Scoring time per example, in batches", "s", timed=True, derive=seconds_per_query
+)
 
 
 def peak(panel: Panel, phase: str = "train") -> Cost:
@@ -110,5 +132,20 @@ def peak(panel: Panel, phase: str = "train") -> Cost:
 def plotted_costs(panel: Panel) -> list[Cost]:
     """The costs of the small plots, in order. Some are only plotted if there are demonstrations."""
     rows = [ROWS] if len({ROWS.median(panel, entry) for entry in panel.entries} - {None}) > 1 else []
-    without_cache = [WITHOUT_CACHE] if any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries) else []
+    without_cache = [WITHOUT_CACHE] if _has_demonstrations(panel) else []
     return [*rows, TRAIN_FLOPS, TRAIN_SECONDS, KEPT, INFERENCE_FLOPS, *without_cache, peak(panel)]
+
+
+def axis_costs(panel: Panel, prices: Sequence[Cost] = ()) -> list[Cost]:
+    """Every cost that an axis of a plot can show, in order, without those that no entry of the panel has. `prices` are
+    those in money, of `query_prices.price_costs`."""
+    costs = [
+        *(PARAMETERS, KEPT, TRAIN_FLOPS, INFERENCE_FLOPS),
+        *([WITHOUT_CACHE] if _has_demonstrations(panel) else []),
+        *(LATENCY, QUERY_SECONDS, *prices, peak(panel), peak(panel, "eval"), TRAIN_SECONDS, ROWS),
+    ]
+    return [cost for cost in costs if any(cost.median(panel, entry) is not None for entry in panel.entries)]
+
+
+def _has_demonstrations(panel: Panel) -> bool:
+    return any(WITHOUT_REUSE.median(panel, entry) for entry in panel.entries)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Hashable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -43,7 +43,7 @@ class Panel:
     `timing_mismatch` says why seconds cannot be compared here, None if they can. `few_shot`: some row has several
     templates, draws or orders on a task (see `Entry`). `several_metrics`: the same backbone and shots have other tasks
     with another metric, in a panel of their own. `evidence`: how sure the differences are; None where `no_evidence`
-    says why this is not known.
+    says why this is not known. `task_evidence`: the same on each task alone, where it is known.
     """
 
     backbone: str
@@ -57,6 +57,7 @@ class Panel:
     several_metrics: bool = False
     evidence: Evidence | None = None
     no_evidence: str = ""
+    task_evidence: Mapping[str, Evidence] = field(default_factory=dict)
 
     @property
     def by_metric(self) -> str:
@@ -263,8 +264,31 @@ def build(selection: Selection, reference: str = REFERENCE, answers: AnswerFiles
 
 def _with_evidence(panel: Panel, answers: AnswerFiles) -> Panel:
     costs = {entry.label: entry.median(lambda record: record.parameters.trainable) for entry in panel.entries}
-    known = weigh(panel.entries, panel.relative_tasks or panel.tasks, panel.reference, costs, answers)
-    return replace(panel, no_evidence=known) if isinstance(known, str) else replace(panel, evidence=known)
+    known, each = weigh(panel.entries, panel.relative_tasks or panel.tasks, panel.reference, costs, answers)
+    if isinstance(known, str):
+        return replace(panel, no_evidence=known, task_evidence=each)
+    return replace(panel, evidence=known, task_evidence=each)
+
+
+def on_task(panel: Panel, task: str) -> Panel:
+    """The panel with one of its tasks alone."""
+    entries = {
+        entry.label: replace(entry, records={task: entry.records[task]})
+        for entry in panel.entries
+        if task in entry.records
+    }
+    known = panel.task_evidence.get(task)
+    base = None if panel.reference is None else entries.get(panel.reference.label)
+    why = panel.no_evidence or "the methods cannot be compared on this task"
+    return replace(
+        panel,
+        tasks=(task,),
+        entries=tuple(entries.values()),
+        reference=base,
+        evidence=known,
+        no_evidence="" if known is not None else why,
+        task_evidence={} if known is None else {task: known},
+    )
 
 
 def baseline_score(record: Record) -> float | None:

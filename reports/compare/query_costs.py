@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Line
 from tunefront.reports.compare.factors import draw_of
-from tunefront.reports.compare.measures import trains
+from tunefront.reports.compare.measures import seconds_per_query, trains
 from tunefront.reports.compare.statistics import finite_values, median
 from tunefront.reports.units import finite
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 WITH_CACHE, WITHOUT_CACHE = "with cache", "without cache"
 MEASURES = ("flops", "seconds")
+PRICE = "price"
+"""A further measure, of ways that `query_prices.priced` made."""
 SAME = 0.01
 """FLOPs that differ by at most this share count as equal."""
 Costs = tuple[float | None, float | None]
@@ -26,16 +28,18 @@ Cost = Callable[["Record"], Costs]
 
 @dataclass(frozen=True)
 class Run:
-    """Costs of queries in one record; None if not measured. `cell` is its template and draw of rows."""
+    """Costs of queries in one record; None if not measured. `cell` is its template and draw of rows; `price` is money,
+    by one model of price."""
 
     cell: Hashable
     flops: Line | None
     seconds: Line | None
     record: Record | None = None
+    price: Line | None = None
 
     def line(self, measure: str) -> Line | None:
-        """The cumulative cost by one of MEASURES."""
-        return {"flops": self.flops, "seconds": self.seconds}[measure]
+        """The cumulative cost by one of MEASURES, or PRICE."""
+        return {"flops": self.flops, "seconds": self.seconds, PRICE: self.price}[measure]
 
 
 @dataclass(frozen=True)
@@ -132,7 +136,7 @@ def _flops(record: Record) -> Costs:
 
 
 def _seconds(record: Record) -> Costs:
-    return _start_cost(record.seconds.train, record, record.seconds.prefix), _seconds_per_query(record)
+    return _start_cost(record.seconds.train, record, record.seconds.prefix), seconds_per_query(record)
 
 
 def _flops_without_cache(record: Record) -> Costs:
@@ -160,13 +164,6 @@ def _or_zero(value: float | None) -> float:
     return 0.0 if value is None else value
 
 
-def _seconds_per_query(record: Record) -> float | None:
-    rate = record.examples_per_second.eval
-    if rate:
-        return 1 / rate
-    return None if record.seconds.eval is None or not record.data.n_test else record.seconds.eval / record.data.n_test
-
-
 def _query_seconds_without_cache(record: Record) -> float | None:
     """Seconds of a query that processes its demonstrations itself: those of reading them once plus those of the answer.
 
@@ -174,7 +171,7 @@ def _query_seconds_without_cache(record: Record) -> float | None:
     demonstrations.
     """
     with_cache, without = record.flops.inference_per_example, record.flops.inference_per_example_without_reuse
-    answer = _seconds_per_query(record)
+    answer = seconds_per_query(record)
     if record.prompt.prefix_tokens == 0 and not record.flops.calibration:
         return answer  # no query has room for demonstrations
     if (

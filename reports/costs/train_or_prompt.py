@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
@@ -13,7 +15,7 @@ from tunefront.reports.names import describe_shots, natural_key, short_names
 from tunefront.reports.tables import Cell, Column, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.panels import Panel
@@ -23,7 +25,26 @@ if TYPE_CHECKING:
 Ways = dict[str, list["Way"]]
 """The ways to answer queries by group of comparable records: a task, or a backbone with shots and a task."""
 
-NAMES = {"flops": "FLOPs", "seconds": "seconds"}
+
+@dataclass(frozen=True)
+class Measure:
+    """A measure of `Way.line` in words: its name, what a cheaper way costs, the second line of the column of training,
+    how a cost is written, and its unit. A `noisy` one follows from seconds."""
+
+    key: str
+    name: str
+    less: str
+    under: str
+    write: Callable[[float | None], str]
+    unit: str
+    noisy: bool = False
+
+
+MEASURED = {
+    "flops": Measure("flops", "FLOPs", "fewer FLOPs", "FLOPs", partial(units.si, unit="FLOP"), "FLOP"),
+    "seconds": Measure("seconds", "seconds", "fewer seconds", "time", units.seconds, "s", noisy=True),
+}
+"""The words of MEASURES."""
 TEXT = (
     "Training is paid for once. Demonstrations are paid for with every query, or once if their keys and values are "
     "cached. Each number is the number of queries after which training plus queries cost less in total than prompting. "
@@ -62,7 +83,7 @@ def break_even_table(records: Sequence[Record], measure: str = "flops") -> Table
         by_place[place] = list_ways(
             group_by(sorted(group, key=lambda r: natural_key(r.label)), lambda record: record.label)
         )
-    return crossing_table(by_place, measure)
+    return crossing_table(by_place, MEASURED[measure])
 
 
 def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
@@ -76,21 +97,20 @@ def panel_ways(panel: Panel, names: Mapping[str, str]) -> Ways:
 def ledger(panel: Panel, names: Mapping[str, str]) -> Ledger | None:
     """The ledger of a panel; None if nothing was prompted or nothing trained."""
     ways_by_task = panel_ways(panel, names)
-    measures = [measure for measure in MEASURES if measure == "flops" or not panel.timing_mismatch]
+    measures = [MEASURED[key] for key in MEASURES if key == "flops" or not panel.timing_mismatch]
     tables = [table for measure in measures if (table := crossing_table(ways_by_task, measure)) is not None]
     if not tables:
         return None
     bytes_kept = kept_bytes_table(ways_by_task)
     text = (TEXT, SECONDS) if len(tables) > 1 else (TEXT,)
     shown = (*tables, bytes_kept) if bytes_kept is not None else tuple(tables)
-    return Ledger(
-        "break-even", "Train or prompt?", _short(ways_by_task, {entry.label for entry in panel.worthwhile}), text, shown
-    )
+    short = earliest(ways_by_task, {entry.label for entry in panel.worthwhile}, MEASURED["flops"])
+    return Ledger("break-even", "Train or prompt?", short, text, shown)
 
 
-def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
-    """A table with a row per task and trained method, and a column per prompt."""
-    by_task = {task: compare_ways(task_pairs, measure) for task, task_pairs in ways_by_task.items()}
+def crossing_table(ways_by_task: Ways, measure: Measure, further: str = "") -> Table | None:
+    """A table with a row per task and trained method, and a column per prompt. `further` ends its note."""
+    by_task = {task: compare_ways(ways, measure.key, measure.noisy) for task, ways in ways_by_task.items()}
     shown = [pair for task_pairs in by_task.values() for pair in task_pairs]
     if not shown:
         return None
@@ -100,22 +120,22 @@ def crossing_table(ways_by_task: Ways, measure: str) -> Table | None:
     for task, task_pairs in by_task.items():
         for label, method_pairs in group_by(task_pairs, lambda pair: pair.trained.label).items():
             cells = {(pair.prompted.label, pair.prompted.how): pair for pair in method_pairs}
-            spent = method_pairs[0].trained.line(measure)
+            spent = method_pairs[0].trained.line(measure.key)
             first = (Cell(label), *((Cell(task),) if several else ()), _start(spent.start if spent else None, measure))
             rows.append((*first, *(_crossing(cells.get(prompt), measure) for prompt in prompts)))
     columns = (
         Column("method", numeric=False),
         *((Column("task", numeric=False),) if several else ()),
-        Column("training", "FLOPs" if measure == "flops" else "time"),
+        Column("training", measure.under),
         *(Column(label, how) for label, how in prompts),
     )
     note = (
         "The number of queries after which the trained method costs less in total than the prompt of the column. From "
         "the first: it always costs less. Never: it always costs more. Up to: it costs less only up to that number. "
-        f"Medians over the runs of a task.{VARY if measure == 'seconds' else ''}"
+        f"Medians over the runs of a task.{VARY if measure.noisy else ''}{further}"
     )
     return Table(
-        f"Number of queries after which training pays off, in {NAMES[measure]}",
+        f"Number of queries after which training pays off, in {measure.name}",
         columns,
         tuple(rows),
         note,
@@ -146,24 +166,21 @@ def _prompts(ways: Iterable[Way]) -> list[tuple[str, str]]:
     )
 
 
-def _start(value: float | None, measure: str) -> Cell:
-    text = units.si(value, "FLOP") if measure == "flops" else units.seconds(value)
-    return Cell(text, title=units.exact(value, "FLOP" if measure == "flops" else "s"))
+def _start(value: float | None, measure: Measure) -> Cell:
+    return Cell(measure.write(value), title=units.exact(value, measure.unit))
 
 
-def _crossing(pair: Pair | None, measure: str) -> Cell:
+def _crossing(pair: Pair | None, measure: Measure) -> Cell:
     if pair is None:
         return Cell(units.MISSING)
-    rough, kind = measure == "seconds", pair.crossing.kind
-    words = pair.crossing.rough if rough else pair.crossing.words
-    less = {"flops": "fewer FLOPs", "seconds": "fewer seconds"}[measure]
+    kind, words = pair.crossing.kind, pair.crossing.rough if measure.noisy else pair.crossing.words
     comparison = {
-        "same": f"costs the same {NAMES[measure]} as",
-        "never": f"never costs {less} than",
+        "same": f"costs the same {measure.name} as",
+        "never": f"never costs {measure.less} than",
         "unclear": f"is not distinguished ({pair.crossing.reason}) from",
-    }.get(kind, f"costs {less} {words} than")
+    }.get(kind, f"costs {measure.less} {words} than")
     return Cell(
-        pair.crossing.rough_short if rough else pair.crossing.short,
+        pair.crossing.rough_short if measure.noisy else pair.crossing.short,
         title=f"{pair.trained.label} {comparison} {pair.prompted.name}",
     )
 
@@ -172,16 +189,16 @@ def _size(value: float | None) -> Cell:
     return Cell(units.si(value, "B"), title=units.exact(value, "B"))
 
 
-def _short(ways_by_task: Ways, worthwhile: Collection[str]) -> str:
-    """The earliest break-even in FLOPs with a prompt with demonstrations, of methods that did not collapse."""
+def earliest(ways_by_task: Ways, worthwhile: Collection[str], measure: Measure) -> str:
+    """The earliest break-even with a prompt with demonstrations, of methods that did not collapse; empty if none."""
     met = [
         pair
         for ways in ways_by_task.values()
-        for pair in compare_ways(ways, "flops")
+        for pair in compare_ways(ways, measure.key, measure.noisy)
         if pair.prompted.how and pair.crossing.kind in ("after", "always") and pair.trained.label in worthwhile
     ]
     if not met:
         return ""
     soonest = min(met, key=lambda pair: pair.crossing.queries or 0.0)
-    names = f"{soonest.trained.label} costs fewer FLOPs than {soonest.prompted.name}"
-    return f"earliest: {names} {soonest.crossing.words}"
+    names = f"{soonest.trained.label} costs {measure.less} than {soonest.prompted.name}"
+    return f"earliest: {names} {soonest.crossing.rough if measure.noisy else soonest.crossing.words}"

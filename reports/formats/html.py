@@ -1,9 +1,7 @@
-"""The report as one self-contained HTML file: inline styles and plots, no requests, all text escaped."""
+"""The report as one self-contained HTML file: inline styles, scripts and plots, no requests, all text escaped."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import re
 from importlib.resources import files
 from typing import TYPE_CHECKING
@@ -11,38 +9,71 @@ from typing import TYPE_CHECKING
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from tunefront.reports.formats.page_data import page_data
+from tunefront.reports.formats.scripts import scripts, sources
 from tunefront.reports.plots.panel_plots import inline, save
 from tunefront.reports.sections.papers import HEADING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from tunefront.reports.plots.picture import Picture
     from tunefront.reports.sections.document import Report
+    from tunefront.reports.tables import Cell, Table
 
-SCRIPT = (
-    "function reveal(){var e=document.getElementById(location.hash.slice(1));if(!e)return;"
-    "var d=e.closest('details');if(d){d.open=true;e.scrollIntoView({block:'start'})}}"
-    "addEventListener('hashchange',reveal);reveal();"
-)
-"""Opens the list of records that a number links to. Without scripts, the browser or the reader opens it."""
+FEW = 500
+"""Up to this number of records, the page also has lists of them for browsers without scripts."""
 
 
 def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence[Sequence[Picture]] = ()) -> str:
     """The page. `drawn` are the pictures of each panel, `studied` those of each study, in order."""
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    data = page_data(report)
     environment.filters["breakable"] = _breakable
+    environment.globals["link_of"] = lambda row, place, keys: link_of(row, place, keys, data.rows)
+    environment.globals["shading"] = _shading
+    environment.globals["order_of"] = _order
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
-    digest = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
     return template.render(
         report=report,
         pictures=[[_drawn(picture, f"p{i}-{j}") for j, picture in enumerate(page)] for i, page in enumerate(drawn)],
         studied=[[_drawn(picture, f"s{i}-{j}") for j, picture in enumerate(study)] for i, study in enumerate(studied)],
         css=Markup(files(__package__).joinpath("report.css").read_text("utf-8")),  # part of this package
-        script=Markup(SCRIPT),
+        data=Markup(data.text),  # JSON without `<`
+        scripts=[(Markup(script.text), script.hash) for script in scripts()],  # of installed packages, and our own
+        sources=sources(),
         papers_heading=HEADING,
-        script_hash=f"sha256-{digest}",
+        few=FEW,
     )
+
+
+def link_of(row: Sequence[Cell], place: int, keys: Sequence[str], rows: Mapping[str, int]) -> str:
+    """What a number links to: its own records, or those of the row if all of its links are the same, or else `keys`,
+    the records behind the row."""
+    cell = row[place]
+    if cell.link or place == 0 or cell.number is None:
+        return cell.link
+    others = {other.link for other in row if other.link}
+    if len(others) == 1:
+        return others.pop()
+    places = [str(rows[key]) for key in cell.keys or keys if key in rows]
+    return f"rows-{'.'.join(places)}" if places else ""
+
+
+def _order(cell: Cell) -> str:
+    """The number that a cell is sorted by; a missing one is below all others."""
+    return "" if cell.number is None else str(cell.number)
+
+
+def _shading(table: Table) -> dict[float, str]:
+    """Difference in points -> style of its cell: the darkest is the largest difference of the table."""
+    shades = {cell.shade for row in table.rows for cell in row if cell.shade is not None}
+    most = max([LEAST, *map(abs, shades)])
+    return {shade: f"--share: {100 * abs(shade) / most:.0f}%" for shade in shades}
+
+
+LEAST = 2.0
+"""Points: where no difference is larger, the darkest colour stands for this one."""
 
 
 def _breakable(text: str) -> Markup:

@@ -13,6 +13,7 @@ from tunefront.bench.records import Records
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.bench.records.merge import find_overlap
 from tunefront.reports.compare.filters import in_folders
+from tunefront.reports.compare.prices import read_prices
 from tunefront.reports.formats import FORMATS, csvs
 from tunefront.reports.sections.document import compose
 
@@ -22,9 +23,13 @@ if TYPE_CHECKING:
 
     from tunefront.bench.records import Record
     from tunefront.reports.compare.filters import Where
+    from tunefront.reports.compare.prices import Prices
     from tunefront.reports.sections.document import Report
 
 PLOT_KINDS = ("png", "svg", "pdf")
+DRAWN = 8
+"""Most panels of which the breakdowns of costs are drawn. Of further ones the tables are shown, so that a report on
+many backbones stays small."""
 
 
 def write_report(
@@ -36,6 +41,7 @@ def write_report(
     plans: Sequence[Record] = (),
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
+    prices: str | Path | Prices | None = None,
 ) -> list[Path]:
     """See `tunefront.reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
@@ -50,7 +56,8 @@ def write_report(
     records, where = in_folders(records, where)
     if isinstance(records, Records):
         places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
-    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places)
+    known = None if prices is None else read_prices(prices)
+    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places, known)
     drawn_before = (folder / "report.csv").exists()
     written = [put(folder / name, content) for name, content in _contents(report, formats)]
     for name in ("differences.csv", "ledgers.csv", "studies.csv"):
@@ -66,7 +73,11 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
         from tunefront.reports.plots import study_plots
         from tunefront.reports.plots.panel_plots import pictures, save
 
-        drawn = [pictures(page) for page in report.pages]
+        beside = bool({"md", "pdf"} & set(formats))  # the page itself has a plot whose axes can be chosen
+        drawn = [
+            pictures(page, narrow="html" in formats, costs=beside, ledgers=place < DRAWN)
+            for place, page in enumerate(report.pages)
+        ]
         studied = [study_plots.pictures(study) for study in report.studies]
         with ThreadPoolExecutor(1) as aside:
             typeset = aside.submit(pdf.typeset, pdf.content(report, drawn, studied)) if "pdf" in formats else None
@@ -74,7 +85,7 @@ def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes |
                 yield "report.html", html.render(report, drawn, studied)
             if "md" in formats:
                 yield "report.md", markdown.render(report, drawn, studied)
-            for picture in (picture for section in [*drawn, *studied] for picture in section):
+            for picture in (picture for section in [*drawn, *studied] for picture in section if beside):
                 for kind in PLOT_KINDS:
                     content = picture.svg if kind == "svg" else save(picture.figure, kind)
                     yield f"plots/{picture.name}.{kind}", content

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
+from tunefront.reports.compare.entries import family_of
 from tunefront.reports.compare.query_comparison import compare_ways
 from tunefront.reports.compare.query_costs import MEASURES, WITHOUT_CACHE
-from tunefront.reports.costs import memory, step_ratios, storage
+from tunefront.reports.compare.query_prices import NAMES
+from tunefront.reports.costs import memory, money, step_ratios, storage
 from tunefront.reports.costs.train_or_prompt import panel_ways
-from tunefront.reports.plots import bars, curves, style
+from tunefront.reports.plots import bars, curves, heat_maps, style
 from tunefront.reports.plots.bars import Part, Stack
 from tunefront.reports.plots.curves import Curve, Titles
 from tunefront.reports.plots.picture import Picture
 from tunefront.reports.plots.tradeoff import family_styles
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.price_map import PriceMap, Winner
     from tunefront.reports.compare.query_comparison import Pair
     from tunefront.reports.compare.query_costs import Way
     from tunefront.reports.sections.document import Page
@@ -49,7 +53,7 @@ FONT = 8.5
 
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
     """The plots of all ledgers of a panel; `narrow`: including those for small screens."""
-    drawers = {"storage": _storage, "break-even": _break_even, "memory": _memory, "time": _time}
+    drawers = {"storage": _storage, "break-even": _break_even, "prices": _maps, "memory": _memory, "time": _time}
     shown = [ledger.tag for ledger in page.ledgers if ledger.tag in drawers]
     return [picture for tag in shown for picture in drawers[tag](page, narrow)]
 
@@ -113,6 +117,62 @@ def _break_even(page: Page, narrow: bool) -> list[Picture]:
             name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
             pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
     return pictures
+
+
+def _maps(page: Page, narrow: bool) -> list[Picture]:
+    """Maps of the cheapest way over the queries of an hour and the number of queries, where a cache expires."""
+    prices, ways = page.prices, panel_ways(page.panel, page.names)
+    if prices is None:
+        return []
+    styles = family_styles(page.panel)
+    colours = {way.name: styles[family_of(way.label)][0] for own in ways.values() for way in own}
+    pictures = []
+    for model in money.models_shown(page.panel, prices):
+        for number, (task, found) in enumerate(money.panel_maps(page.panel, ways, prices, model)[:DRAWN_TASKS]):
+            if found.rates == (None,):
+                continue
+            letters = found.letters
+            shade = {
+                name: heat_maps.tint(colours[name], SHADES[place % len(SHADES)]) for place, name in enumerate(letters)
+            }
+            cells = tuple(
+                tuple(None if winner is None else (_winner_text(winner, letters), shade[winner.name]) for winner in row)
+                for row in reversed(found.winners)
+            )
+            columns, rows = map(money.rate_text, found.rates), (f"{total:,}" for total in reversed(found.totals))
+            grid = heat_maps.Grid(tuple(rows), tuple(columns), cells, "Queries an hour", "Queries in all")
+            title = f"Cheapest way by {NAMES[model]}" + (f", {task}" if len(ways) > 1 else "")
+            note = f"{money.legend(found)} +1: as many others are not distinguished from it. {prices.stamp}"
+            alt = f"{title} on {page.title}. {_map_in_words(found)}"
+            name = f"{page.tag}-prices-{model}" + (f"-{number + 1}" if len(ways) > 1 else "")
+            figure = heat_maps.draw_grid(grid, SMALL[0], FONT)
+            pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="prices"))
+    return pictures
+
+
+SHADES = (0.55, 0.3, 0.75)
+"""How deep the colours of a map are, in turn: ways of one family that follow each other differ."""
+
+
+def _winner_text(winner: Winner, letters: Mapping[str, str]) -> str:
+    return letters[winner.name] + (f" +{len(winner.tied)}" if winner.tied else "")
+
+
+def _map_in_words(found: PriceMap) -> str:
+    """The map: for numbers of queries, the rates from which each way is the cheapest."""
+    rows = [(total, _row_in_words(found, row)) for total, row in zip(found.totals, found.winners, strict=True)]
+    groups = [(words, [total for total, _ in group]) for words, group in itertools.groupby(rows, lambda pair: pair[1])]
+    return " ".join(
+        f"{totals[0]:,}{f' to {totals[-1]:,}' if len(totals) > 1 else ''} queries: {words}." for words, totals in groups
+    )
+
+
+def _row_in_words(found: PriceMap, row: Sequence[Winner | None]) -> str:
+    places = [(winner.name, rate) for rate, winner in zip(found.rates, row, strict=True) if winner]
+    starts = [(name, next(group)[1]) for name, group in itertools.groupby(places, lambda place: place[0])]
+    return ", ".join(
+        name if len(starts) == 1 else f"from {money.rate_text(rate)} an hour {name}" for name, rate in starts
+    )
 
 
 def _place(pair: Pair, measure: str) -> str:

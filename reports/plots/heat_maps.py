@@ -1,7 +1,8 @@
-"""Heat maps: numbers on a grid, printed in their cells, so that they can be read without colours too."""
+"""Heat maps: numbers or names on a grid, printed in their cells, so that they can be read without colours too."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -36,8 +37,44 @@ SMALLEST = 4.0
 """Smaller numbers, in points, are not legible, and are left out."""
 
 
+Colour = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Texts on a grid: `cells` has a row per name in `rows`, with the text and colour of each cell, None for no cell.
+    `across` and `up` say what the columns and rows are."""
+
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[tuple[str, Colour] | None, ...], ...]
+    across: str
+    up: str
+
+
 def draw(shown: HeatMap, width: float, font: float) -> Figure:
-    """The plot, `width` inches wide."""
+    """The plot of numbers, `width` inches wide."""
+    known = [value for row in shown.values for value in row if value is not None]
+    low, high = min([0.0, *known] if shown.diverging else known), max([0.0, *known] if shown.diverging else known)
+    cells = tuple(
+        tuple(
+            None
+            if value is None
+            else (_text(value, shown, len(shown.columns)), _colour(value, low, high, shown.diverging))
+            for value in row
+        )
+        for row in shown.values
+    )
+    return draw_grid(Grid(shown.rows, shown.columns, cells, shown.across, shown.up), width, font)
+
+
+def tint(colour: str, share: float) -> Colour:
+    """A colour with so much white added that dark text is legible on it, on a light and on a dark page."""
+    return _scale((LIGHT, colour), share)
+
+
+def draw_grid(shown: Grid, width: float, font: float) -> Figure:
+    """The plot of texts, `width` inches wide."""
     em = font / 72
     figure = Figure((width, width), dpi=72)
     canvas = FigureCanvasAgg(figure)
@@ -53,16 +90,13 @@ def draw(shown: HeatMap, width: float, font: float) -> Figure:
         across = cell * len(shown.columns)
         axes.set_position((left / width, below / height, across / width, 1 - (above + below) / height))
         _label(axes, shown, font, left, cell)
-        known = [value for row in shown.values for value in row if value is not None]
-        low, high = min([0.0, *known] if shown.diverging else known), max([0.0, *known] if shown.diverging else known)
-        texts = [[_text(value, shown, len(shown.columns)) for value in row] for row in shown.values]
-        longest = max((len(text) for row in texts for text in row), default=1)
+        longest = max((len(place[0]) for row in shown.cells for place in row if place), default=1)
         size = min(font, 72 * 0.92 * cell / (0.7 * longest), 72 * 0.8 * tall)
-        for y, (row, line) in enumerate(zip(shown.values, texts, strict=True)):
-            for x, (value, text) in enumerate(zip(row, line, strict=True)):
-                if value is None:
+        for y, row in enumerate(shown.cells):
+            for x, place in enumerate(row):
+                if place is None:
                     continue
-                colour = _colour(value, low, high, shown.diverging)
+                text, colour = place
                 axes.add_patch(Rectangle((x, y), 1, 1, facecolor=colour, edgecolor=LIGHT, linewidth=0.8))
                 if size >= SMALLEST:
                     ink = DARK if _brightness(colour) > BRIGHT else LIGHT
@@ -70,7 +104,7 @@ def draw(shown: HeatMap, width: float, font: float) -> Figure:
     return figure
 
 
-def _label(axes: Axes, shown: HeatMap, font: float, left: float, cell: float) -> None:
+def _label(axes: Axes, shown: Grid, font: float, left: float, cell: float) -> None:
     """Names of rows and columns; of the columns as many as have room."""
     axes.set_xlim(0, len(shown.columns))
     axes.set_ylim(len(shown.rows), 0)
@@ -86,15 +120,13 @@ def _label(axes: Axes, shown: HeatMap, font: float, left: float, cell: float) ->
     axes.yaxis.set_label_coords(-(72 * left - 1.1 * font) / axes.get_window_extent().width, 0.5)
 
 
-def _text(value: float | None, shown: HeatMap, columns: int) -> str:
+def _text(value: float, shown: HeatMap, columns: int) -> str:
     """The number in a cell; without decimals where cells are narrow."""
     digits = 1 if columns <= 16 else 0
-    if value is None:
-        return ""
     return units.signed(value, digits) if shown.diverging else f"{value:.{digits}f}".replace("-", units.MINUS)
 
 
-def _colour(value: float, low: float, high: float, diverging: bool) -> tuple[float, float, float, float]:
+def _colour(value: float, low: float, high: float, diverging: bool) -> Colour:
     """The colour of a number between the lowest and the highest one."""
     if not diverging:
         return _scale(DEEP, 0.5 if high == low else (value - low) / (high - low))
@@ -102,12 +134,12 @@ def _colour(value: float, low: float, high: float, diverging: bool) -> tuple[flo
     return _scale(BELOW, 1 + value / largest) if value < 0 else _scale(ABOVE, value / largest)
 
 
-def _scale(colours: Sequence[str], share: float) -> tuple[float, float, float, float]:
+def _scale(colours: Sequence[str], share: float) -> Colour:
     red, green, blue, alpha = LinearSegmentedColormap.from_list("scale", list(colours))(float(share))
     return red, green, blue, alpha
 
 
-def _brightness(colour: tuple[float, float, float, float]) -> float:
+def _brightness(colour: Colour) -> float:
     """The brightness of a colour as a copy without colours shows it, from 0 to 1."""
     red, green, blue, _ = colour
     return 0.299 * red + 0.587 * green + 0.114 * blue

@@ -28,10 +28,11 @@ CROWDED = 14
 """With more entries than this, the cost plots are as wide as the trade-off plot."""
 
 
-def pictures(page: Page, narrow: bool = True) -> list[Picture]:
-    """The trade-off plot of a panel, its cost plots and the plots of its ledgers, without empty plots."""
+def pictures(page: Page, narrow: bool = True, costs: bool = True, ledgers: bool = True) -> list[Picture]:
+    """The trade-off plot of a panel and, if asked for, its cost plots and the plots of its ledgers, without empty
+    ones."""
     drawn = []
-    for cost in (measures.PARAMETERS, *shown_costs(page.panel)):
+    for cost in (measures.PARAMETERS, *(shown_costs(page.panel) if costs else ())):
         main = cost is measures.PARAMETERS
         wide = main or len(page.panel.entries) > CROWDED
         drawing = tradeoff.draw(page.panel, cost, *((WIDE, 9.0) if wide else (SMALL, 8.5)))
@@ -40,8 +41,8 @@ def pictures(page: Page, narrow: bool = True) -> list[Picture]:
         small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
         note = " ".join(filter(None, (_explain_tradeoff(page) if main else "", _name_missing(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
-        drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide))
-    return drawn + ranks.pictures(page, narrow) + breakdowns.pictures(page, narrow)
+        drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide, main=main))
+    return drawn + ranks.pictures(page, narrow) + (breakdowns.pictures(page, narrow) if ledgers else [])
 
 
 def inline(svg: bytes, prefix: str) -> str:

@@ -32,7 +32,7 @@ class Point:
 class Picture:
     """One plot. `alt` describes it in words; `note` explains it and names missing methods; `narrow` is the version for
     small screens, None if the plot is small already; a `wide` plot has the width of the page; `ledger` is the tag of
-    its ledger, empty for the trade-off plot and the cost plots."""
+    its ledger, empty for the trade-off plot and the cost plots; the trade-off plot is the `main` one of its panel."""
 
     name: str
     title: str
@@ -42,11 +42,7 @@ class Picture:
     narrow: Figure | None = None
     wide: bool = True
     ledger: str = ""
-
-    @property
-    def main(self) -> bool:
-        """Whether this is the trade-off plot, which is at the top of its panel."""
-        return self.narrow is not None and not self.ledger
+    main: bool = False
 
     @cached_property
     def svg(self) -> bytes:

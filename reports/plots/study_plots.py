@@ -40,8 +40,8 @@ def _draw(figure: HeatMap | Chart, width: float) -> Figure:
     if isinstance(figure, HeatMap):
         return heat_maps.draw(figure, width, FONT)
     drawn = []
-    for place, line in enumerate(figure.lines):
-        colour, marker = style.FAMILIES[place % len(style.FAMILIES)], style.MARKERS[place % len(style.MARKERS)]
+    styles = style.styles_of([line.label for line in figure.lines])
+    for line, (colour, marker) in zip(figure.lines, styles, strict=True):
         points = tuple((point.x, point.y) for point in line.points)
         bars = tuple(
             (point.x, point.low, point.high)

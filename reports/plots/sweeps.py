@@ -33,24 +33,20 @@ def sweep_tables(sweep: Mapping[int, Sequence[Record]], name: str) -> list[Table
 
 def sweep_figures(sweep: Mapping[int, Sequence[Record]], name: str) -> dict[str, Figure]:
     """The same as curves in a report's colours, one plot per backbone and task; none for a single size."""
-    from tunefront.reports.compare.entries import family_of
-    from tunefront.reports.compare.panels import REFERENCE
     from tunefront.reports.plots import curves
-    from tunefront.reports.plots.tradeoff import assign_styles
+    from tunefront.reports.plots.style import styles_of
 
     across = {"batch": "rows per batch", "length": "tokens per row"}
     figures = {}
     for title, peaks in _swept(sweep, name).items():
         methods = list(dict.fromkeys(method for peak_by_method in peaks.values() for method in peak_by_method))
-        styles = assign_styles(map(family_of, methods), REFERENCE if REFERENCE in map(family_of, methods) else None)
         drawn = []
-        for method in methods:
+        for method, (colour, marker) in zip(methods, styles_of(methods), strict=True):
             points = tuple(
                 (float(size), float(peak))
                 for size, peak_by_method in peaks.items()
                 if (peak := peak_by_method.get(method))
             )
-            colour, marker = styles[family_of(method)]
             drawn += [curves.Curve(method, colour, points, marker=marker)] if points else []
         if any(len(curve.points) > 1 for curve in drawn):
             figures[title] = curves.draw(

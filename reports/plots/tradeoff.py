@@ -15,11 +15,9 @@ from tunefront.reports.compare.panels import Panel
 from tunefront.reports.plots.axes import coordinates, scale_of, short
 from tunefront.reports.plots.labels import Box, place
 from tunefront.reports.plots.picture import Point
-from tunefront.reports.plots.style import FAMILIES, INK, MARKERS, PAPER, SOFT, plot_settings
+from tunefront.reports.plots.style import INK, PAPER, SOFT, plot_settings, style_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from matplotlib.axes import Axes
 
     from tunefront.reports.plots.axes import Scale
@@ -85,18 +83,8 @@ def _start(points: list[Point], size: tuple[float, float], font: float) -> int:
 
 
 def family_styles(panel: Panel) -> dict[str, tuple[str, str]]:
-    """Colour and marker of every family. The reference is a square in the colour of the text."""
-    base = panel.reference.family if panel.reference is not None else None
-    return assign_styles({entry.family for entry in panel.entries}, base)
-
-
-def assign_styles(names: Iterable[str], base: str | None) -> dict[str, tuple[str, str]]:
-    """Colour and marker of each family; `base` is the family of the reference."""
-    styles = {
-        name: (FAMILIES[i % len(FAMILIES)], MARKERS[(i + i // len(FAMILIES)) % len(MARKERS)])
-        for i, name in enumerate(sorted(set(names) - {base}))
-    }
-    return styles if base is None else {base: (INK, "s"), **styles}
+    """Colour and marker of every family."""
+    return {entry.family: style_of(entry.family) for entry in panel.entries}
 
 
 def _marks(

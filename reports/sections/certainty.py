@@ -20,7 +20,7 @@ def verdict(panel: Panel, known: Evidence, where: str, names: Mapping[str, str])
 
     `where` starts the first sentence; `names` are the tasks' short names.
     """
-    choice = _choice(panel, known)
+    choice = recommended(panel, known)
     if known.estimate.checkpoints_only:
         texts = describe_checkpoints(panel, known, where, choice)
     else:
@@ -49,7 +49,7 @@ def describe_bars(panel: Panel) -> str:
     return "Bar: 95 % interval of the mean when the method is trained again."
 
 
-def _choice(panel: Panel, known: Evidence) -> str:
+def recommended(panel: Panel, known: Evidence) -> str:
     """The method of the tied set that trains the fewest parameters and did not collapse."""
     usable = {entry.label: entry for entry in panel.worthwhile}
     tied = [label for label in known.tied_labels if label in usable]

@@ -31,11 +31,23 @@ def about(known: Evidence) -> str:
     return "these checkpoints on other test rows" if known.estimate.checkpoints_only else "methods trained again"
 
 
-def interval_text(found: Interval) -> str:
-    """The ends of an interval in points."""
+def describe_intervals(known: Evidence) -> str:
+    """What the intervals of an answer are about, and how far they can be trusted."""
+    if known.estimate.checkpoints_only:
+        return "In brackets: 95 % intervals of these checkpoints on other test rows; other draws and seeds did not run."
+    if known.rows_alone:
+        return "In brackets: 95 % intervals on other test rows of these tasks."
+    how = "approximate " if known.estimate.approximate else ""
+    where = "this task" if len(known.tasks) == 1 else f"these {len(known.tasks)} tasks"
+    return f"In brackets: {how}95 % intervals of methods trained again on {where}, all at once."
+
+
+def interval_text(found: Interval, mean: bool = False) -> str:
+    """The ends of the interval of a difference, or of a mean, in points."""
     if found.standard_error == 0:
         return "[no variation seen]"
-    return f"[{units.signed(found.low)}, {units.signed(found.high)}]"
+    low, high = (units.points(end / 100) if mean else units.signed(end) for end in (found.low, found.high))
+    return f"[{low}, {high}]"
 
 
 def extent(known: Evidence) -> str:

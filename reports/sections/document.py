@@ -19,6 +19,7 @@ from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
 from tunefront.reports.names import describe_shots, make_visible, short_names
 from tunefront.reports.sections import few_shot, findings, provenance, scores
+from tunefront.reports.sections.answer import Answer, answer, summarise
 from tunefront.reports.sections.cautions import count_skipped_and_failed, list_warnings
 from tunefront.reports.sections.how_sure import certainty_table
 from tunefront.reports.sections.how_to_read import explain_report
@@ -27,7 +28,7 @@ from tunefront.reports.sections.papers import paper_tables
 from tunefront.reports.sections.provenance import not_run_table
 from tunefront.reports.sections.studies.collect import mention, studies
 from tunefront.reports.sections.studies.study import Material, Study
-from tunefront.reports.tables import Table, anchor
+from tunefront.reports.tables import Table, anchor, fold_constant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,8 +36,11 @@ if TYPE_CHECKING:
     from tunefront.bench.records import Record
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.panels import Panel
+    from tunefront.reports.compare.prices import Prices
 
 
+QUESTION = "What does each way of adapting a model cost, and how well does it score?"
+"""The title of a report without an answer."""
 LEADING = 4
 """Number of panels whose main finding is shown at the top of the report."""
 
@@ -57,14 +61,16 @@ class Runs:
 
 @dataclass(frozen=True)
 class Page:
-    """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `lead` are the
+    """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `answer` is
+    the recommendation, and the best method within each budget; `lead` are the
     findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
-    short names."""
+    short names, `prices` those of the user."""
 
     panel: Panel
     tag: str
     title: str
     reference: str
+    answer: Answer
     findings: tuple[str, ...]
     lead: tuple[str, ...]
     scores: Table
@@ -75,6 +81,17 @@ class Page:
     ledgers: tuple[Ledger, ...]
     runs: tuple[Runs, ...]
     names: Mapping[str, str]
+    prices: Prices | None = None
+
+    def anchor_of(self, label: str) -> str:
+        """The id of a method's records; empty for a label that the panel does not have."""
+        labels = [run.label for run in self.runs]
+        return self.runs[labels.index(label)].id if label in labels else ""
+
+    @property
+    def shaded(self) -> bool:
+        """Whether the score table shows differences as colours."""
+        return any(cell.shade is not None for row in self.scores.rows for cell in row)
 
     @property
     def ledger_tables(self) -> list[Table]:
@@ -111,12 +128,13 @@ def compose(
     notes: Sequence[str] = (),
     answers: AnswerFiles | None = None,
     places: Mapping[str, str] | None = None,
+    prices: Prices | None = None,
 ) -> Report:
     """The report of these records. UserError if there are none or if they cannot be compared.
 
     `reference` is a label; `plans` are predicted records with the keys of the cells that they predict; `notes` are
-    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key. Failed
-    and skipped records whose cell has a newer ok record are left out.
+    shown after the warnings; `answers` reads the records' predictions; `places` are the records' folders by key;
+    `prices` those of the user. Failed and skipped records whose cell has a newer ok record are left out.
     """
     if not records:
         raise UserError("there are no records to report on; create some with `tunefront run --out FOLDER` first.")
@@ -137,7 +155,7 @@ def compose(
     panel_list = panels.build(selection, reference, answers)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
-    pages = _pages(panel_list, names, backbones, reference, plans, folders)
+    pages = _pages(panel_list, names, backbones, reference, plans, folders, prices)
     found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({})))
     others = [record for record in scored if not is_ordinary(record)]
     background = _background(selection, others, names, backbones, folders, mended) if scored else []
@@ -145,7 +163,7 @@ def compose(
     if not scored:
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
-        "What does each way of adapting a model cost, and how well does it score?",
+        _headline(pages) or QUESTION,
         _subtitle(panel_list, others, backbones, rest),
         tuple(lead),
         (
@@ -162,6 +180,11 @@ def compose(
         tuple(records),
         folders,
     )
+
+
+def _headline(pages: Sequence[Page]) -> str:
+    """The answer in a few words; empty if no method can be recommended."""
+    return pages[0].answer.headline if len(pages) == 1 else summarise([page.answer for page in pages])
 
 
 def _shown_folders(records: Sequence[Record], places: Mapping[str, str] | None) -> dict[str, str]:
@@ -187,6 +210,7 @@ def _pages(
     reference: str,
     plans: Sequence[Record],
     folders: Mapping[str, str],
+    prices: Prices | None,
 ) -> list[Page]:
     pages: list[Page] = []
     for index, panel in enumerate(panels):
@@ -208,16 +232,18 @@ def _pages(
                 _tag(backbones[panel.backbone], panel.shots, index),
                 _title(panel, panels, backbones),
                 reference,
+                answer(panel, sentences),
                 sentences,
                 sentences[on_top:],
                 scores.score_table(panel, index, names),
                 certainty_table(panel, index),
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
-                cost_tables(panel, index),
-                ledgers(panel, index, names, plans),
+                tuple(map(fold_constant, cost_tables(panel, index))),
+                ledgers(panel, index, names, plans, prices),
                 tuple(lists),
                 names,
+                prices,
             )
         )
     return pages

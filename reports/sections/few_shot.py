@@ -9,7 +9,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.collapse import count_collapsed, mark
 from tunefront.reports.compare.factors import FACTORS, levels, rows_used
 from tunefront.reports.compare.statistics import Spread, finite_values, mean, spread_of
-from tunefront.reports.tables import Cell, Column, Table, anchor
+from tunefront.reports.tables import Cell, Column, Table, anchor, fold_constant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ def section(panel: Panel, index: int, names: Mapping[str, str], above: str | Non
     """The section; None if only the seed varies. `above`: title of an earlier panel whose section explains the rest."""
     if not panel.few_shot:
         return None
-    tables = tuple(_table(panel, index, t, task, names) for t, task in enumerate(panel.tasks))
+    tables = tuple(fold_constant(_table(panel, index, t, task, names)) for t, task in enumerate(panel.tasks))
     if above is not None:
         same = f"Medians, interquartile ranges, k and SD of means are explained on {above}."
         return FewShot((f"{same} {_nested(panel)}",), tables)

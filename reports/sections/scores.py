@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
+from tunefront.reports.compare.statistics import mean
 from tunefront.reports.sections.certainty_words import about, interval_text
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
@@ -41,14 +42,18 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
             known = panel.interval(entry)
             minor = "" if known is None else interval_text(known)
             cells.append(Cell(units.signed(gap), minor, _exact(gap), link_if_present(gap, anchor(index, e))))
-        cells += [_score(entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
-        cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks])))
+        cells += [_score(panel, entry, task, anchor(index, e, t)) for t, task in enumerate(panel.tasks)]
+        cells.append(Cell(_runs([len(entry.scores(task)) for task in panel.tasks]), link=anchor(index, e)))
         rows.append(tuple(cells))
     base = [panel.baselines.get(task) for task in panel.tasks]
     lines: tuple[int, ...] = ()
     if any(value is not None for value in base):
-        mean, *scores = (Cell(units.points(value), title=_exact(value)) for value in [panel.baseline, *base])
-        rows.append((Cell(panel.baseline_name), mean, *(Cell("") for _ in against), *scores, Cell("")))
+        links = [anchor(index, 0), *(anchor(index, 0, t) for t in range(len(panel.tasks)))]
+        overall, *scores = (
+            Cell(units.points(value), title=_exact(value), link=link_if_present(value, link))
+            for value, link in zip([panel.baseline, *base], links, strict=True)
+        )
+        rows.append((Cell(panel.baseline_name), overall, *(Cell("") for _ in against), *scores, Cell("")))
         lines = (len(rows) - 1,)
     return Table("Scores", columns, tuple(rows), _note(panel), lines)
 
@@ -78,13 +83,15 @@ def _about_intervals(panel: Panel) -> str:
     return f" Brackets after a difference: its 95 % interval, about {about(known)}; all of them hold at once.{bold}"
 
 
-def _score(entry: Entry, task: str, link: str) -> Cell:
+def _score(panel: Panel, entry: Entry, task: str, link: str) -> Cell:
+    """A method's mean on a task, shaded by its difference to the reference there."""
     center, spread = entry.center(task), entry.spread(task)
     title = _exact(center) + ("" if spread is None else f" ± {spread:.3g}")
     collapsed = count_collapsed(entry.runs(task))
     title += f", {collapsed.words}" if collapsed else ""
     shown = mark(collapsed) + units.points(center)
-    return Cell(shown, units.spread(spread), title, link_if_present(center, link))
+    shade = None if entry is panel.reference else mean(panel.task_differences(entry, task))
+    return Cell(shown, units.spread(spread), title, link_if_present(center, link), shade=shade)
 
 
 def _exact(value: float | None) -> str:

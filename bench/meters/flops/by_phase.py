@@ -41,6 +41,10 @@ class FlopLedger:
         """Counts the calls of the backbone's `score` and `features` from outside."""
         return nullcontext(Counter[str]()) if self.backbone is None else self.backbone.counting_calls()
 
+    def reads_choices(self, calls: Mapping[str, int]) -> bool:
+        """Whether a scorer that made these calls read the choices of rows, which a head does not."""
+        return self.backbone is not None and self.backbone.head is None and calls.get("score", 0) > 0
+
     def training(self, loss: object, times: Times, forward: int, whole: int) -> dict[str, PhaseFlops]:
         """The phases of training steps, with counted FLOPs: `whole` of the steps, `forward` of their forward passes."""
         own = _owner(loss, "loss")

@@ -90,6 +90,14 @@ class PromptedExamples(EncodedExamples):
             for query, row_choices in zip(queries, self.choices, strict=True)
         )
 
+    def text_tokens(self, row: int) -> int:
+        """As in the base class: of the prompt alone, whatever demonstrations it follows."""
+        return 0 if self.features is not None else len(self.columns["input_ids"][row])
+
+    def choice_tokens(self, row: int) -> int:
+        """As in the base class."""
+        return 0 if self.features is not None else sum(map(len, self.choices[row]))
+
     @cached_property
     def shortened(self) -> int:
         """Rows that lost demonstrations because the whole prompt did not fit."""

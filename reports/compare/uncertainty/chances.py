@@ -49,25 +49,36 @@ def chances(
 
     Errors: ValueError for another number of costs than of methods.
     """
-    methods = len(known.means)
-    if costs is not None and len(costs) != methods:
-        raise ValueError(f"{len(costs)} costs are given for {methods} methods")
+    if costs is not None and len(costs) != len(known.means):
+        raise ValueError(f"{len(costs)} costs are given for {len(known.means)} methods")
     missing = missing_runs(known)
     if missing:
         return Chances(None, None, None, None, missing)
-    generator = np.random.default_rng(seed)
-    normal = generator.multivariate_normal(np.zeros(methods), known.covariance, size=draws, method="eigh")
-    scale = np.sqrt(known.run_df / generator.chisquare(known.run_df, size=(draws, 1)))
-    means = known.means + normal * scale
+    means = _draw(known, draws, seed)
     highest = means.max(1, keepdims=True)
     is_best = means == highest
     return Chances(
         best=(is_best / is_best.sum(1, keepdims=True)).mean(0),
-        front=None if costs is None else _on_front(means, np.array([np.nan if c is None else c for c in costs])),
+        front=None if costs is None else _on_front(means, costs),
         rank=stats.rankdata(-means, axis=1).mean(0),
         regret=(highest - means).mean(0),
         missing_runs=0,
     )
+
+
+def front_chances(
+    known: Estimate, costs: Sequence[float | None], *, draws: int = DRAWS, seed: int = 0
+) -> Floats | None:
+    """`Chances.front` for these costs alone; None if the run variance has too few degrees of freedom."""
+    return None if missing_runs(known) else _on_front(_draw(known, draws, seed), costs)
+
+
+def _draw(known: Estimate, draws: int, seed: int) -> Floats:
+    """Means (draws, methods) of the multivariate t distribution around the estimated ones."""
+    generator = np.random.default_rng(seed)
+    normal = generator.multivariate_normal(np.zeros(len(known.means)), known.covariance, size=draws, method="eigh")
+    drawn: Floats = known.means + normal * np.sqrt(known.run_df / generator.chisquare(known.run_df, size=(draws, 1)))
+    return drawn
 
 
 def missing_runs(known: Estimate) -> int:
@@ -79,8 +90,9 @@ def missing_runs(known: Estimate) -> int:
     return max(0, math.ceil((ENOUGH - run_df) / len(known.runs)))
 
 
-def _on_front(means: Floats, costs: Floats) -> Floats:
+def _on_front(means: Floats, method_costs: Sequence[float | None]) -> Floats:
     """The share of draws (draws, methods) in which a method is on the front."""
+    costs = np.array([np.nan if cost is None else cost for cost in method_costs])
     shares = np.full(len(costs), np.nan)
     for method, cost in enumerate(costs):
         if np.isnan(cost):

@@ -7,7 +7,7 @@ here, cases are test rows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +91,20 @@ class Estimate:
     def shared_runs(self) -> bool:
         """Whether the methods were compared on runs that they share. If not, the comparison is Welch's."""
         return self.own_run_df is None
+
+    def of(self, methods: Sequence[int]) -> Estimate:
+        """The estimate of some of the methods, in the order of their indices here."""
+        pairs = np.ix_(methods, methods)
+        return replace(
+            self,
+            means=self.means[list(methods)],
+            task_means=self.task_means[:, list(methods)],
+            run=None if self.run is None else self.run[pairs],
+            row=self.row[pairs],
+            residual=self.residual[pairs],
+            own_run_df=None if self.own_run_df is None else self.own_run_df[list(methods)],
+            assumed=tuple(place for place, method in enumerate(methods) if method in self.assumed),
+        )
 
 
 def estimate(tasks: Sequence[Floats]) -> Estimate:

@@ -25,11 +25,12 @@ def about_bars(points: Iterable[Point]) -> str:
 @dataclass(frozen=True)
 class Center:
     """A mean over tasks of means over runs, in points: `low` and `high` are the lowest and the highest mean over tasks
-    of one run (its template, draw and seed), both None for a single run."""
+    of one run (its template, draw and seed), both None for a single run. `keys` are those of its records."""
 
     mean: float
     low: float | None = None
     high: float | None = None
+    keys: tuple[str, ...] = ()
 
     def at(self, x: float) -> Point:
         """The point at a place of a chart."""
@@ -55,7 +56,8 @@ def center(
         for run in runs
     ]
     whole = [one for one in by_run if one is not None]
-    return Center(overall, min(whole), max(whole)) if len(whole) > 1 else Center(overall)
+    keys = tuple(record.key for record in records if record.task in tasks)
+    return Center(overall, min(whole), max(whole), keys) if len(whole) > 1 else Center(overall, keys=keys)
 
 
 def shared_tasks(groups: Sequence[Sequence[Record]]) -> tuple[str, ...]:
@@ -80,9 +82,9 @@ def score_cell(found: Center | None, signed: bool = False) -> Cell:
         return Cell(units.MISSING)
     text = units.signed(found.mean) if signed else units.points(found.mean / 100)
     if found.low is None or found.high is None:
-        return Cell(text, title=f"{found.mean:.6g}")
+        return Cell(text, title=f"{found.mean:.6g}", keys=found.keys)
     low, high = (units.signed(end) if signed else units.points(end / 100) for end in (found.low, found.high))
-    return Cell(text, f"({low} to {high})", f"{found.mean:.6g}")
+    return Cell(text, f"({low} to {high})", f"{found.mean:.6g}", keys=found.keys)
 
 
 def _mean(records: Sequence[Record], value: Callable[[Record], float | None]) -> float | None:

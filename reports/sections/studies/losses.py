@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -99,7 +99,8 @@ def _study(
             f"{units.points(alone.mean / 100)} ({units.signed(full.mean - alone.mean)} points)."
         )
     tables = [_score_table(material, ordered, tasks)]
-    tables += [_effect_table(effects)] if effects else []
+    trained = tuple(record.key for on, records in ordered.items() if on != NONE for record in records)
+    tables += [replace(_effect_table(effects), keys=(trained,) * len(effects))] if effects else []
     return Study(
         f"losses-{number + 1}", f"{where}: losses", tuple(intro), tuple(tables), _heat_maps(material, ordered, tasks)
     )
@@ -127,7 +128,7 @@ def effects_of(material: Material, trained: dict[Switches, list[Record]], tasks:
         Entry(describe(on), {task: tuple(r for r in records if r.task == task) for task in tasks})
         for on, records in trained.items()
     ]
-    known = weigh(entries, tasks, None, {}, material.answers)
+    known, _ = weigh(entries, tasks, None, {}, material.answers)
     effects = []
     for place, name in enumerate(LOSSES):
         pairs = [(on, off) for on in combinations if on[place] and (off := _without(on, place)) in combinations]
@@ -183,7 +184,8 @@ def _score_table(material: Material, ordered: dict[Switches, list[Record]], task
     )
     note = "Scores × 100; in brackets from the lowest to the highest run, where there are several."
     note += " Without any loss: the model as it is, without training and demonstrations." if NONE in ordered else ""
-    return Table("Score by combination of losses", columns, rows, note, leading=3)
+    keys = tuple(tuple(record.key for record in records) for records in ordered.values())
+    return Table("Score by combination of losses", columns, rows, note, leading=3, keys=keys)
 
 
 def _effect_table(effects: Sequence[Effect]) -> Table:

@@ -86,6 +86,7 @@ def _ways(record: Record) -> Table:
         f"Medians of rounds over the same {units.count(record.mixed.n_rows)} rows, in turn on one machine. Weights: of "
         "the backbone or its copies, and of all members' modules and heads; peak memory: these, and the most that "
         "tensors took beside them.",
+        keys=((record.key,),) * len(rows),
     )
 
 
@@ -114,4 +115,5 @@ def _members(material: Material, records: Sequence[Record]) -> Table:
         "Score × 100 on the task's first metric, of the cell alone. Largest difference: of a row's score in mixed "
         "batches from that alone.",
         leading=2,
+        keys=tuple((record.key,) for record in records),
     )

@@ -177,4 +177,5 @@ def _table(material: Material, records: Sequence[Record], tasks: Sequence[str], 
     note = (
         "In points against nothing left out; in brackets from the lowest to the highest run, where there are several."
     )
-    return Table("Scores without spans of blocks", columns, tuple(rows), note)
+    keys = tuple(record.key for record in records)
+    return Table("Scores without spans of blocks", columns, tuple(rows), note, keys=(keys,) * len(rows))

@@ -123,6 +123,12 @@ def _findings(stream: Stream) -> list[str]:
     return sentences
 
 
+def _keys(row: StreamRow, last: int | None = None) -> tuple[str, ...]:
+    """The keys of a row's records: of the step `last` (counted from 0) alone, or of all."""
+    steps = [passage.steps if last is None else passage.steps[last : last + 1] for passage in row.passages]
+    return tuple(dict.fromkeys(step.key for passage in steps for step in passage))
+
+
 def _unchanged(passages: Sequence[Passage]) -> tuple[int, int]:
     """How many scorings of earlier tasks gave the same scores as when the task was new, and of how many."""
     counts = [passage.unchanged for passage in passages]
@@ -186,6 +192,7 @@ def _scores(stream: Stream, material: Material) -> Table:
         "where both are the same by construction. Unchanged: scorings of earlier tasks that gave the same scores as "
         "when the task was new, to the bit. Without brackets: a single run, or the same in all of them because it does "
         "not depend on the order; other draws or seeds would tell how sure it is.",
+        keys=tuple(map(_keys, stream.rows)),
     )
 
 
@@ -219,6 +226,7 @@ def _costs(stream: Stream) -> Table:
         "Of all tasks together: parameters that are frozen count once, and so do the backbone's files if any of its "
         "parameters is frozen; in brackets, as a multiple of the backbone's. Seconds: medians over the runs of "
         "training when a task is added, without evaluation.",
+        keys=tuple(map(_keys, stream.rows)),
     )
 
 
@@ -228,7 +236,7 @@ def _averages(stream: Stream, note: str) -> Table:
     rows = tuple(
         (
             Cell(str(step + 1)),
-            *(Cell(_mean(_average(row, step))) for row in stream.rows),
+            *(Cell(_mean(_average(row, step)), keys=_keys(row, step)) for row in stream.rows),
         )
         for step in steps
     )

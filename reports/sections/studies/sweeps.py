@@ -205,9 +205,10 @@ def _size_table(
 def _size_cells(records: Sequence[Record], tasks: Sequence[str]) -> tuple[Cell, ...]:
     size = trained(records)
     backbone = median(finite_values(records, lambda record: record.parameters.backbone))
+    keys = tuple(record.key for record in records)
     return (
-        Cell(units.count(size)),
-        Cell(units.percent(size, backbone)),
+        Cell(units.count(size), keys=keys),
+        Cell(units.percent(size, backbone), keys=keys),
         score_cell(center(records, tasks)),
         *(score_cell(center(records, [task])) for task in _shown(tasks)),
     )

@@ -216,3 +216,42 @@ def test_the_predictions_of_a_cell_are_read_from_the_folder_of_its_record(
     shutil.rmtree(here / "a" / "predictions")
     assert call("report", "a", "b", "--format", "csv").exit_code == 0
     assert known == [{made().key: "b", made(seed=1).key: "b"}]
+
+
+PRICES = 'currency = "EUR"\ndate = 2026-01-31\nsource = "us"\ndevice.hour = 1.5\n'
+
+
+def test_a_report_has_prices_with_their_date_and_source(call: Any, results: Path, tmp_path: Path) -> None:
+    (tmp_path / "prices.toml").write_text(PRICES, encoding="utf-8")
+    result = call("report", str(results), "--prices", "prices.toml", "--format", "md")
+    assert result.exit_code == 0, result.output
+    page = (results / "report" / "report.md").read_text(encoding="utf-8")
+    assert "Prices in EUR as of 2026-01-31, from us." in page
+    assert "Prices in" not in _without_prices(call, results)
+
+
+def _without_prices(call: Any, results: Path) -> str:
+    assert call("report", str(results), "--format", "md").exit_code == 0
+    return (results / "report" / "report.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("text", "word"),
+    [
+        (None, "prices.toml"),
+        (PRICES.replace("1.5", "-1"), "device.hour"),
+        (PRICES.replace("hour", "hours"), "did you mean 'hour'"),
+        ("currency", "TOML"),
+    ],
+)
+def test_prices_that_cannot_be_used_are_one_paragraph(
+    text: str | None, word: str, call: Any, results: Path, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "prices.toml").write_text(text, encoding="utf-8")
+    result = call("report", str(results), "--prices", "prices.toml", "--format", "csv")
+    assert result.exit_code == 2
+    assert word in result.stderr.replace("\n", " ")
+    assert "\n\n" not in result.stderr.strip()
+    assert "Traceback" not in result.stderr
+    assert not (results / "report").exists()

@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from tunefront.bench.records import GROUPS, SCHEMA_VERSION, PhaseFlops, Record, Span, Spread
+from tunefront.bench.records import GROUPS, SCHEMA_VERSION, Percentiles, PhaseFlops, Record, Span, Spread
 from tunefront.bench.records.record import KEYS
 
 COMMAND = "python -m tests.bench.records.schema"
-MODELS: tuple[type[BaseModel], ...] = (Record, *GROUPS.values(), PhaseFlops, Spread, Span)
+MODELS: tuple[type[BaseModel], ...] = (Record, *GROUPS.values(), PhaseFlops, Spread, Span, Percentiles)
 
 Fields = dict[str, dict[str, Any]]  # Any: JSON Schema
 

@@ -13,9 +13,11 @@ from tunefront.bench.records import (
     GROUPS,
     CorruptRecord,
     Data,
+    Latency,
     OtherCell,
     OtherVersion,
     Parameters,
+    Percentiles,
     Record,
     Scores,
     Seconds,
@@ -25,6 +27,7 @@ from tunefront.bench.records import (
     load_records,
     read_record,
 )
+from tunefront.bench.records.frame import to_frame
 from tunefront.bench.records.record import RECIPE_FIELDS, SETTINGS_FIELDS
 from tunefront.bench.records.store import Store
 
@@ -251,3 +254,12 @@ def test_plans_behind_a_url_are_read() -> None:
     planned = Record(**{**MINIMAL, "status": "planned"})
     files.pipe_file(f"/plans-of-one/plans/{planned.key}.json", planned.model_dump_json().encode())
     assert load_plans("memory://plans-of-one/") == [planned]
+
+
+def test_percentiles_are_columns_of_a_table() -> None:
+    known = Latency(after_prefix=Percentiles(p50=0.1, p95=0.2, count=30))
+    table = to_frame([Record(**MINIMAL, latency=known)])
+    assert [name for name in table.columns if name.startswith("latency.")] == [
+        f"latency.after_prefix.{name}" for name in Percentiles.model_fields
+    ]
+    assert table["latency.after_prefix.p95"][0] == 0.2

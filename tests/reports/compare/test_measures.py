@@ -68,3 +68,28 @@ def test_the_summary_has_no_peak_of_what_did_not_train():
 
 def test_a_record_without_any_of_it_is_taken_to_train():
     assert measures.trains(record(training__steps=None, flops__train=None, parameters__trainable=None))
+
+
+def axes(*records):
+    (page,) = report_of(*records).pages
+    return [cost.field for cost in measures.axis_costs(page.panel)], page.panel
+
+
+def test_an_axis_can_show_every_cost_that_an_entry_has():
+    fields, panel = axes(record(), record(label="ia3"))
+    assert fields == [
+        *("parameters.trainable", "task_bytes", "flops.train", "flops.inference_per_example", "seconds_per_query"),
+        *("memory.train_peak_resident_bytes", "memory.eval_peak_resident_bytes", "seconds.train", "rows_used"),
+    ]
+    queries = [cost for cost in measures.axis_costs(panel) if cost.field == "seconds_per_query"]
+    assert queries[0].median(panel, panel.entries[0]) == pytest.approx(1 / 96.9)
+
+
+def test_an_axis_shows_queries_without_cache_only_if_there_are_demonstrations():
+    assert "inference_flops_without_cache" in axes(prompted(), prompted(label="icl:k=4"))[0]
+    assert "inference_flops_without_cache" not in axes(prompted(), prompted(label="icl:k=0"))[0]
+
+
+def test_no_axis_shows_seconds_of_different_machines():
+    fields, _ = axes(record(), record(label="ia3", environment__concurrent_cells=7))
+    assert not {"seconds_per_query", "seconds.train"} & set(fields)

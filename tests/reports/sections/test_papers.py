@@ -46,7 +46,7 @@ def test_every_format_shows_the_differences_as_text() -> None:
     report = document.compose([compared("full", DTYPE), compared("ia3", DTYPE, RATE)])
     text, page = markdown.render(report, [[]]), html.render(report, [[]])
     for shown in (text, page):
-        assert shown.index(papers.HEADING) < shown.index("How to read this")
+        assert shown.rindex(papers.HEADING) < shown.rindex("How to read this")
         assert "Differences from tfew2022" in shown
         assert "not &lt;bfloat16&gt;" in shown
     assert pdf.render(report, [[]]).startswith(b"%PDF")
