@@ -21,8 +21,9 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.difference.diff import Difference
     from tunefront.reports.compare.filters import Where
     from tunefront.reports.compare.prices import Prices
+    from tunefront.reports.trackers.push import Pushed
 
-__all__ = ["FORMATS", "diff", "write"]
+__all__ = ["FORMATS", "diff", "push", "write"]
 
 
 def write(
@@ -76,3 +77,17 @@ def diff(
 
     places = [getattr(records, "places", {}) for records in (old, new)]
     return compare(old, new, places[0], places[1], where, tolerance, checkpoints, allow)
+
+
+def push(records: Sequence[Record] | str | Path, to: str, experiment: str | None = None) -> Pushed:
+    """Pushes records to a tracker, one run per record: a record that is there already makes no second run, and one that
+    has changed updates its run. An interrupted push goes on where it stopped.
+
+    Args: records, of any status, or the results folder or URL that has them; to, `mlflow:URI`, a server's or a store's,
+    or `tensorboard:DIR`, a folder; experiment, of MLflow, by default `tunefront/` and the name of the results folder.
+    UserError if there are no records, if the tracker is unknown, its package is not installed, or the place cannot be
+    used; messages never show the password of a URI.
+    """
+    from tunefront.reports.trackers.push import push as push_records
+
+    return push_records(records, to, experiment)

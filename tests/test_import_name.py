@@ -72,10 +72,10 @@ def test_a_bare_name_says_what_to_import(name: str) -> None:
 
 def test_every_public_name_is_there() -> None:
     calls, kinds = (
-        {"run", "stream", "ablate", "mix", "mixed_model", "plan", "check", "report", "diff", "load_records", "plug"},
+        {"run", "stream", "ablate", "mix", "mixed_model", "plan", "check", "report", "diff", "push", "load_records"},
         {"Record", "Records", "Method", "Recipe", "Sites"},
     )
-    public = calls | kinds | {"Unsupported"}
+    public = calls | kinds | {"Unsupported", "plug"}
     assert set(tunefront.__all__) == public
     assert all(getattr(tunefront, name).__name__ for name in public - {"report"})
     assert tunefront.report is tunefront.reports.write

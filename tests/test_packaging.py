@@ -73,10 +73,12 @@ def test_the_changelog_begins_with_the_version_of_the_package() -> None:
 
 def test_every_third_party_import_is_a_dependency() -> None:
     """All imports are declared dependencies, so that nothing relies on those of another package."""
-    distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml"}
+    distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml", "mlflow": "mlflow-skinny"}
     extras = PROJECT["project"]["optional-dependencies"]
-    optional = [*extras["excel"], *extras["prices"]]  # without them, what reads workbooks and list prices says so
-    core = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *optional]}
+    said = [
+        text for name in ("excel", "mlflow", "prices", "tensorboard") for text in extras[name]
+    ]  # who needs one says so
+    core = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *said]}
     known = set(sys.stdlib_module_names) | {"tunefront", "pip"}  # without pip, `tunefront fetch` says so
     missing: dict[str, str] = {}
     for path in (path for package in FOLDERS for path in ROOT.joinpath(package).rglob("*.py")):
@@ -205,7 +207,7 @@ def test_tox_installs_with_the_constraints() -> None:
     text = ROOT.joinpath("tox.ini").read_text(encoding="utf-8")
     assert re.search(r"install_command = .* -c \S*constraints\.txt ", text)
     own = re.findall(r"^\[(testenv:.*)\]\n(?:.+\n)*?install_command", text, re.M)
-    assert own == ["testenv:adapterhub"], "an environment with its own would not use the constraints"
+    assert own == ["testenv:adapterhub", "testenv:mlflow"], "an environment with its own would not use the constraints"
     blocks = re.findall(r"^commands =((?: \S.*|(?:\n    \S.*)+))$", text, re.M)
     commands = [shlex.split(line)[0] for block in blocks for line in block.strip().splitlines()]
     assert {"pytest", "tunefront"} <= set(commands)

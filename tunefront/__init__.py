@@ -1,8 +1,8 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `stream`, `mix`, `ablate`, `plan`, `check`, `report`, `diff` and `load_records` do the same as the command line;
-`mixed_model` trains one model that answers for several methods and tasks. Your own method is a subclass of `Method`.
-Heavy libraries are imported when a name is first used.
+`run`, `stream`, `mix`, `ablate`, `plan`, `check`, `report`, `diff`, `push` and `load_records` do the same as the
+command line; `mixed_model` trains one model that answers for several methods and tasks. Your own method is a subclass
+of `Method`. Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
 `tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from tunefront.methods.inject import plug as plug
     from tunefront.methods.sites import Sites as Sites
     from tunefront.reports import diff as diff
+    from tunefront.reports import push as push
     from tunefront.reports import write as report
 
 __all__ = [
@@ -48,6 +49,7 @@ __all__ = [
     "mixed_model",
     "plan",
     "plug",
+    "push",
     "report",
     "run",
     "stream",
@@ -68,6 +70,7 @@ _FROM = {
     "mixed_model": ("tunefront.bench.api", "mixed_model"),
     "plan": ("tunefront.bench.api", "plan"),
     "plug": ("tunefront.methods.inject", "plug"),
+    "push": ("tunefront.reports", "push"),
     "report": ("tunefront.reports", "write"),
     "run": ("tunefront.bench.api", "run"),
     "stream": ("tunefront.bench.api", "stream"),

@@ -20,6 +20,7 @@ from tunefront.bench.cli.mix import mix
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.pretrain import pretrain
 from tunefront.bench.cli.prune import prune
+from tunefront.bench.cli.push import push
 from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
@@ -76,6 +77,7 @@ app.command()(mix)
 app.command()(check)
 app.command()(report)
 app.command()(diff)
+app.command()(push)
 app.command()(plan)
 app.command()(ablate)
 app.command()(init)

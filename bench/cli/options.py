@@ -258,6 +258,16 @@ Allow = Annotated[
         metavar="FIELD",
     ),
 ]
+PushTo = Annotated[
+    str,
+    typer.Option(
+        help="The tracker and the place in it: mlflow:http://HOST:PORT, or tensorboard:DIR.", metavar="TRACKER:PLACE"
+    ),
+]
+Experiment = Annotated[
+    str | None,
+    typer.Option(help="The experiment of MLflow; default: tunefront/ and the name of RESULTS.", metavar="NAME"),
+]
 What = Annotated[Listed, typer.Argument(help="What to list.", metavar="KIND")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

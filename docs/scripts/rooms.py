@@ -33,6 +33,7 @@ BOXES = {
     "bench.papers": "what papers print and do",
     "bench.api": "run() and plan() in Python",
     UNITS: "units, names, tables",
+    "reports.trackers": "MLflow, TensorBoard",
     "reports.compare": "records that may be compared",
     "reports.costs": "what each cost is made of",
     "reports.sections": "what is said",
