@@ -51,8 +51,8 @@ TALLEST, TALLEST_STUDY, TALLEST_SMALL = 120.0, 85.0, 70.0
 """Largest height of a plot in millimetres: of the first one, of a study's, and of one of two beside each other."""
 SHORT = 26
 """Longest text, in characters, of a column with automatic width."""
-LONG_NAME, LONG_CELL, LONG_TEXT = 96, 260, 1200
-"""Longest name of a row or column, text of another cell, and paragraph, in characters."""
+LONG_TITLE, LONG_NAME, LONG_CELL, LONG_TEXT = 60, 96, 260, 1200
+"""Longest title within a caption, name of a row or column, text of another cell, and paragraph, in characters."""
 UNBROKEN = 18
 """Longest word that is never broken, in characters."""
 BREAK = "\u200b"
@@ -60,6 +60,8 @@ LONG_WORD = re.compile(rf"\S{{{UNBROKEN + 1},}}")
 PLACE = re.compile(rf"[^/:,=_.]{{{UNBROKEN}}}|[/:,=_.]")
 FEW_PANELS = 6
 """Most panels with a column each in the first table; of more panels, each has a row."""
+PANELS = 36
+"""Most rows of the table of panels."""
 NAMED = 12
 """Most sections named in the sentence on what is not shown."""
 READ_ELSEWHERE = ("Numbers", "How sure")
@@ -115,7 +117,7 @@ class _Plots:
         room, most = (WIDTH, TALLEST) if wide else ((WIDTH - 6) / 2, TALLEST_SMALL)
         size = min(tallest or most, room * height / width)
         place = list(self.drawn).index((picture.name, small))
-        return {"plot": place, "height": size, "alt": picture.alt, "title": picture.title}
+        return {"plot": place, "height": size, "alt": picture.alt, "title": _short(picture.title)}
 
 
 def paper(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence[Sequence[Picture]] = ()) -> Paper:
@@ -145,7 +147,11 @@ def _content(
     blocks += _not_in_full(rest, "study", "report.html and studies.csv", "studies")
     blocks += _statistics(report, detail)
     blocks += _appendix(report, detail)
-    return {"title": report.title, "subtitle": report.subtitle, "blocks": blocks}
+    return {
+        "title": elide(report.title, LONG_CELL),
+        "subtitle": abbreviate(report.subtitle, LONG_NAME),
+        "blocks": blocks,
+    }
 
 
 def _first_page(report: Report, drawn: Sequence[Sequence[Picture]], detail: Detail, plots: _Plots) -> list[Block]:
@@ -177,11 +183,12 @@ def _first_page(report: Report, drawn: Sequence[Sequence[Picture]], detail: Deta
         blocks.append(_figure([plots.place(picture)], caption))
     elif mains:
         crowded = any(len(page.panel.entries) > CROWDED for page, _ in mains)
-        shown = mains[: 1 if crowded else max(2, detail.panels)]
+        shown = mains[: 1 if crowded else 4 if detail.panels > 3 else 2]
         rest = len(mains) - len(shown)
         more = f" Those of the other {rest} are in report.html." if rest else ""
         placed = [
-            plots.place(picture, wide=crowded, tallest=TALLEST if crowded else TALLEST / 2) | {"title": page.title}
+            plots.place(picture, wide=crowded, tallest=TALLEST if crowded else TALLEST / 2)
+            | {"title": _short(page.title)}
             for page, picture in shown
         ]
         blocks.append(_figure(placed, f"{shown[0][1].note} {_basis(shown[0][0])}{more}"))
@@ -191,14 +198,14 @@ def _first_page(report: Report, drawn: Sequence[Sequence[Picture]], detail: Deta
 def _overview(report: Report, detail: Detail) -> list[Block]:
     """All panels at a glance: a column each if there are few, else a row each."""
     if report.overview is None or len(report.pages) > FEW_PANELS:
-        return [_table(first_rows(short_tables.panel_table(report.pages), 2 * detail.rows, WHOLE))]
+        return [_table(first_rows(short_tables.panel_table(report.pages), PANELS, WHOLE))]
     marked = mark_ties_by_panel(report.overview, list(map(best_of, report.pages)))
     return [_table(first_rows(marked, 2 * detail.methods, WHOLE))]
 
 
 def _panel(page: Page, pictures: Sequence[Picture], several: bool, detail: Detail, plots: _Plots) -> list[Block]:
     kept = main_methods(page, detail.methods)
-    basis, where = _basis(page), f", {page.title}" if several else ""
+    basis, where = _basis(page), f", {_short(page.title)}" if several else ""
     blocks: list[Block] = [_heading(page.title if several else "Results")]
     blocks += [_text(sentence, "soft") for sentence in page.findings[1:]][: detail.notes]
     blocks += [_table(part, where, basis) for part in split_wide(short_tables.score_table(page, kept), 13)]
@@ -264,7 +271,7 @@ def _study(study: Study, pictures: Sequence[Picture], detail: Detail, plots: _Pl
         blocks.append(_figure([plots.place(shown[0])], f"{shown[0].title}. {shown[0].note}"))
     for table in study.tables[:1]:
         parts = split_wide(first_rows(table, 2 * detail.rows, "studies.csv"), 10)
-        blocks += [_table(part, f", {study.title}") for part in parts]
+        blocks += [_table(part, f", {_short(study.title)}") for part in parts]
     rest = [picture.title for picture in pictures[detail.figures :]] + [table.caption for table in study.tables[1:]]
     return blocks + _not_in_full(rest, "figure or table", "report.html and studies.csv", "figures and tables")
 
@@ -329,8 +336,12 @@ def _not_in_full(titles: Sequence[str], singular: str, where: str, plural: str |
     if not titles:
         return []
     amount = units.plural(len(titles), f"more {singular}", f"more {plural}" if plural else None)
-    named = join_names([abbreviate(title, 60) for title in titles], most=NAMED)
+    named = join_names(list(map(_short, titles)), most=NAMED)
     return [_text(f"{amount} in {where}: {named}.", "soft")]
+
+
+def _short(title: str) -> str:
+    return abbreviate(title, LONG_TITLE)
 
 
 def _notes(texts: Sequence[str], left: int) -> list[Block]:

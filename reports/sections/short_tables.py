@@ -86,7 +86,10 @@ def mark_ties(table: Table, best: str) -> Table:
 def mark_ties_by_panel(table: Table, best: Sequence[str]) -> Table:
     """The same for a table with a column per panel. `best`: the best method of each."""
     rows = [
-        (row[0], *(cell if row[0].text == label else _marked(cell) for cell, label in zip(row[1:], best, strict=True)))
+        (
+            row[0],
+            *(cell if row[0].text == label else _score_marked(cell) for cell, label in zip(row[1:], best, strict=True)),
+        )
         for row in table.rows
     ]
     return replace(table, rows=tuple(rows), note=table.note.replace(BOLD_COLUMN, MARKED_COLUMN))
@@ -94,6 +97,11 @@ def mark_ties_by_panel(table: Table, best: Sequence[str]) -> Table:
 
 def _marked(cell: Cell) -> Cell:
     return replace(cell, text=f"{cell.text} {TIED}", strong=False) if cell.strong else cell
+
+
+def _score_marked(cell: Cell) -> Cell:
+    """The mark follows what is in small type, so that the digits of a column stay below each other."""
+    return replace(cell, minor=f"{cell.minor} {TIED}".strip(), strong=False) if cell.strong else cell
 
 
 def certainty_table(page: Page, kept: Collection[str]) -> Table | None:
