@@ -68,12 +68,18 @@ def _answer(report: Report) -> list[str]:
             [escape(answer.limits)] if answer.limits else []
         )
     lines = [
-        f"- **{escape(page.title)}**: {escape(page.answer.headline or page.answer.why)}"
+        f"- **{escape(page.title)}**: {escape(_headline(page))}"
         for page in report.pages[:FEW_PANELS]
     ]
     rest = len(report.pages) - FEW_PANELS
     lines += [f"- {units.plural(rest, 'more comparison is', 'more comparisons are')} in the table."] if rest > 0 else []
     return ["\n".join(lines)] if lines else list(map(escape, report.lead))
+
+
+def _headline(page: Page) -> str:
+    """The answer of a panel and what it costs."""
+    answer = page.answer
+    return f"{answer.headline}. {answer.costs}".strip() if answer.headline else answer.why
 
 
 def _main_table(report: Report) -> list[str]:
