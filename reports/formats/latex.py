@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports.names import abbreviate, elide
 from tunefront.reports.sections import short_tables
 from tunefront.reports.sections.provenance import describe_origin
-from tunefront.reports.sections.short_tables import TIED, best_of, mark_ties_by_panel
+from tunefront.reports.sections.short_tables import TIED, best_of, mark_ties_by_panel, some_rows
 from tunefront.reports.sections.statistics_method import (
     describe_sample,
     describe_statistics,
@@ -192,8 +192,7 @@ def _by_rows(table: Table) -> list[Table]:
     for start in range(0, len(table.rows), MOST_ROWS):
         end = min(start + MOST_ROWS, len(table.rows))
         caption = f"{table.caption} (rows {start + 1} to {end} of {len(table.rows)})"
-        lines = tuple(line - start for line in table.lines if start < line < end)
-        parts.append(replace(table, caption=caption, rows=table.rows[start:end], lines=lines))
+        parts.append(replace(some_rows(table, range(start, end)), caption=caption))
     return parts
 
 
@@ -220,7 +219,7 @@ def _table(shown: Table, where: str, basis: str) -> str:
     letters = "".join("r" if column.numeric else "l" for column in shown.columns)
     rows = []
     for index, row in enumerate(shown.rows):
-        rule = "\\midrule\n" if index in shown.lines else ""
+        rule = "\\midrule\n" if index and index in shown.lines else ""
         rows.append(rule + " & ".join(_cell(cell, place) for place, cell in enumerate(row)) + r" \\")
     heads = [" & ".join(escape(abbreviate(column.head, LONG_HEAD)) for column in shown.columns) + r" \\"]
     if any(column.under for column in shown.columns):

@@ -10,6 +10,7 @@ from tunefront.reports import units
 from tunefront.reports.costs.table import short_table
 from tunefront.reports.names import abbreviate, join_names
 from tunefront.reports.plots import ranks
+from tunefront.reports.sections.how_to_read import on_paper
 from tunefront.reports.sections.papers import HEADING
 from tunefront.reports.sections.provenance import describe_origin
 from tunefront.reports.sections.short_tables import (
@@ -67,10 +68,7 @@ def _answer(report: Report) -> list[str]:
         return [*map(escape, filter(None, (answer.why, answer.costs))), *filter(None, ["\n".join(budgets)])] + (
             [escape(answer.limits)] if answer.limits else []
         )
-    lines = [
-        f"- **{escape(page.title)}**: {escape(_headline(page))}"
-        for page in report.pages[:FEW_PANELS]
-    ]
+    lines = [f"- **{escape(page.title)}**: {escape(_headline(page))}" for page in report.pages[:FEW_PANELS]]
     rest = len(report.pages) - FEW_PANELS
     lines += [f"- {units.plural(rest, 'more comparison is', 'more comparisons are')} in the table."] if rest > 0 else []
     return ["\n".join(lines)] if lines else list(map(escape, report.lead))
@@ -124,7 +122,7 @@ def _folded(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequenc
         yield HEADING, list(map(table, report.papers))
     if report.pages:
         yield "Method of the statistics", _statistics(report)
-        yield "How to read this", ["\n".join(f"- **{what}.** {escape(how)}" for what, how in report.reading[:-1])]
+        yield "How to read this", ["\n".join(f"- **{what}.** {escape(how)}" for what, how in on_paper(report.reading))]
     for page, pictures in zip(report.pages, drawn, strict=True):
         where = f": {page.title}" if several else ""
         plots = [picture for picture in pictures if not picture.ledger or picture.ledger == ranks.TAG]

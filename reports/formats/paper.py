@@ -17,6 +17,7 @@ from tunefront.reports.plots import ranks
 from tunefront.reports.plots.panel_plots import CROWDED
 from tunefront.reports.plots.picture import save
 from tunefront.reports.sections import short_tables
+from tunefront.reports.sections.how_to_read import on_paper
 from tunefront.reports.sections.papers import HEADING
 from tunefront.reports.sections.provenance import describe_origin
 from tunefront.reports.sections.short_tables import (
@@ -64,8 +65,6 @@ PANELS = 36
 """Most rows of the table of panels."""
 NAMED = 12
 """Most sections named in the sentence on what is not shown."""
-READ_ELSEWHERE = ("Numbers", "How sure")
-"""Explanations that are not true on paper, or that the method of the statistics replaces."""
 
 
 @dataclass(frozen=True)
@@ -309,7 +308,7 @@ def _appendix(report: Report, detail: Detail) -> list[Block]:
             {"kind": "facts", "lines": _shortened(lines[: 3 * detail.rows]), "after": _after(table, lines, detail)}
         )
     blocks += [_table(first_rows(table, detail.rows, "report.html")) for table in tables]
-    reading = [entry for entry in report.reading if entry[0] not in READ_ELSEWHERE]
+    reading = on_paper(report.reading)
     if report.pages and reading:
         blocks += [_heading("How to read this", 2), {"kind": "paragraphs", "lines": _shortened(reading)}]
     apart: list[Block] = [{"kind": "break"}] if report.pages or report.studies else []

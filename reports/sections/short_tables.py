@@ -62,7 +62,15 @@ def of_methods(table: Table, page: Page, kept: Collection[str]) -> Table:
     tied = 0 if page.panel.evidence is None else len(set(page.panel.evidence.tied_labels) & set(gone))
     ties = f", {tied} of them tied with the best," if tied else ""
     note = f"{len(gone)} of {units.plural(len(labels), 'method')}{ties} are left out here and listed in {WHOLE}."
-    return replace(_rows(table, stay), note=f"{table.note} {note}".strip())
+    return replace(some_rows(table, stay), note=f"{table.note} {note}".strip())
+
+
+def some_rows(table: Table, places: Sequence[int]) -> Table:
+    """The rows at these places."""
+    kept = list(places)
+    lines = tuple(kept.index(line) for line in table.lines if line in kept)
+    keys = tuple(table.keys[place] for place in kept) if table.keys else ()
+    return replace(table, rows=tuple(table.rows[place] for place in kept), lines=lines, keys=keys)
 
 
 def first_rows(table: Table, most: int, where: str) -> Table:
@@ -71,7 +79,7 @@ def first_rows(table: Table, most: int, where: str) -> Table:
         return table
     rest = len(table.rows) - most
     note = f"{units.plural(rest, 'more row is', 'more rows are')} in {where}."
-    return replace(_rows(table, range(most)), note=f"{table.note} {note}".strip())
+    return replace(some_rows(table, range(most)), note=f"{table.note} {note}".strip())
 
 
 def mark_ties(table: Table, best: str) -> Table:
@@ -251,9 +259,3 @@ def _without_spread(table: Table, tasks: int) -> Table:
     rows = tuple((*row[:first], *(replace(cell, minor="") for cell in row[first:-1])) for row in table.rows)
     note = table.note.replace(SPREAD, f"Scores × 100, means over runs; the spread between runs is in {WHOLE}.")
     return replace(table, columns=table.columns[:-1], rows=rows, note=note)
-
-
-def _rows(table: Table, places: Sequence[int]) -> Table:
-    kept = list(places)
-    lines = tuple(kept.index(line) for line in table.lines if line in kept)
-    return replace(table, rows=tuple(table.rows[place] for place in kept), lines=lines)
