@@ -75,6 +75,11 @@ class Way:
         """The templates and draws of its runs."""
         return frozenset(run.cell for run in self.runs)
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its records."""
+        return tuple(dict.fromkeys(run.record.key for run in self.runs if run.record is not None))
+
     def line(self, measure: str, cells: Collection[Hashable] | None = None) -> Line | None:
         """The cumulative cost by one of MEASURES: medians over all runs, or over those in `cells`.
 

@@ -112,7 +112,11 @@ def price_table(ways_by_task: Ways, prices: Prices, model: str) -> Table | None:
                 continue
             amounts = (price.start if way.trained else None, MILLION * price.query, price.miss or None)
             cells = [
-                Cell(units.money(amount, prices.currency), title=units.exact(amount, prices.currency))
+                Cell(
+                    units.money(amount, prices.currency),
+                    title=units.exact(amount, prices.currency),
+                    keys=() if amount is None else way.keys,
+                )
                 for amount in amounts
             ]
             rows.append((Cell(way.name), *((Cell(task),) if several else ()), *cells))
