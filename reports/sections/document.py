@@ -165,7 +165,7 @@ def compose(
     if not scored:
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
-        _headline(pages) or QUESTION,
+        _headline(pages, found) or (QUESTION if scored else "No cell has a score"),
         _subtitle(panel_list, others, backbones, rest),
         tuple(lead),
         (
@@ -184,8 +184,10 @@ def compose(
     )
 
 
-def _headline(pages: Sequence[Page]) -> str:
-    """The answer in a few words; empty if no method can be recommended."""
+def _headline(pages: Sequence[Page], found: Sequence[Study]) -> str:
+    """The answer in a few words, or what was studied if nothing is compared; empty if there is neither."""
+    if not pages:
+        return found[0].title if found else ""
     return pages[0].answer.headline if len(pages) == 1 else summarise([page.answer for page in pages])
 
 
