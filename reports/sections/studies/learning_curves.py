@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from tunefront.bench.records import Record
 from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
+from tunefront.reports.compare.entries import Entry
+from tunefront.reports.compare.evidence import weigh
+from tunefront.reports.compare.uncertainty.contrasts import Interval
 from tunefront.reports.names import describe_shots, join_names
+from tunefront.reports.sections.certainty_words import about, interval_text
 from tunefront.reports.sections.studies.centers import Center, about_bars, center, says_over, score_cell, shared_tasks
-from tunefront.reports.sections.studies.study import Chart, Line, Material, Study
+from tunefront.reports.sections.studies.study import Chart, Line, Material, Point, Study
 from tunefront.reports.tables import Cell, Column, Table
 
 FEWEST = 3
 """The fewest numbers of training rows that are a curve."""
+FROM_LOWEST = "from the lowest to the highest run, where there are several"
 MOST = 8
 """The most curves of a chart."""
 
@@ -50,12 +56,17 @@ def _study(
         label for label, by in curves.items() if not any(r.parameters.trainable for rs in by.values() for r in rs)
     }
     ordered = sorted(sizes, key=lambda shots: sizes[shots])
+    intervals, meaning = _intervals(material, curves, tasks)
     lines = tuple(
-        Line(label, tuple(centers[shots].at(sizes[shots]) for shots in ordered if shots in centers), label in untrained)
+        Line(
+            label,
+            tuple(_point(centers[s], sizes[s], intervals.get((label, s))) for s in ordered if s in centers),
+            label in untrained,
+        )
         for label, centers in list(found.items())[:MOST]
     )
     over = says_over(whole, tasks, material.names)
-    bars = about_bars(point for line in lines for point in line.points)
+    bars = f" Bars: {meaning}." if meaning else about_bars(point for line in lines for point in line.points)
     note = f"Mean over {over}.{bars}" + (" Dashed: nothing is trained." if untrained else "")
     chart = Chart("rows", "Learning curves", note, lines, "training rows", "100 × score")
     intro = [
@@ -70,7 +81,7 @@ def _study(
                 "all" if shots is None else units.count(shots),
                 f"({units.count(sizes[shots])})" if shots is None else "",
             ),
-            *(score_cell(centers.get(shots)) for centers in found.values()),
+            *(_cell(centers.get(shots), intervals.get((label, shots))) for label, centers in found.items()),
         )
         for shots in ordered
     )
@@ -78,9 +89,38 @@ def _study(
         "Score by number of training rows",
         columns,
         rows,
-        "Scores × 100; in brackets from the lowest to the highest run, where there are several. A dash: did not run.",
+        f"Scores × 100; in brackets {meaning or FROM_LOWEST}. A dash: did not run.",
     )
     return Study(f"shots-{number + 1}", f"Learning curves on {backbone}", tuple(intro), (table,), (chart,))
+
+
+def _intervals(
+    material: Material, curves: dict[str, dict[int | None, list[Record]]], tasks: Sequence[str]
+) -> tuple[dict[tuple[str, int | None], Interval], str]:
+    """The 95 % interval of every mean of the curves, and what they are about; nothing if one is not known.
+
+    A draw is the same run for every method and number of rows, since draws are nested.
+    """
+    places = [(label, shots) for label, by_shots in curves.items() for shots in by_shots]
+    entries = [
+        Entry(f"{label}, {shots}", {task: tuple(r for r in curves[label][shots] if r.task == task) for task in tasks})
+        for label, shots in places
+    ]
+    known, _ = weigh(entries, tasks, None, {}, material.answers)
+    if isinstance(known, str) or len(known.labels) < len(entries):
+        return {}, ""
+    by_label = dict(zip(known.labels, known.means, strict=True))
+    found = {place: by_label[entry.label] for place, entry in zip(places, entries, strict=True)}
+    return found, f"95 % intervals of the mean, each its own, about {about(known)}"
+
+
+def _point(center: Center, rows: float, interval: Interval | None) -> Point:
+    return center.at(rows) if interval is None else Point(rows, center.mean, interval.low, interval.high)
+
+
+def _cell(center: Center | None, interval: Interval | None) -> Cell:
+    plain = score_cell(center)
+    return plain if interval is None else replace(plain, minor=interval_text(interval, mean=True))
 
 
 def _sizes(records: Sequence[Record]) -> dict[int | None, float]:

@@ -1,6 +1,10 @@
 """Learning curves: scores over numbers of training rows, with demonstrations beside them."""
 
+import pytest
+
+from tests.reports.answered import world
 from tests.reports.factory import record
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.sections import document
 
 
@@ -59,3 +63,24 @@ def test_a_method_with_fewer_numbers_of_rows_is_no_curve_and_a_missing_point_is_
     assert [column.head for column in study.tables[0].columns[1:]] == ["bitfit", "full"]
     by_rows = {row[0].text: [cell.text for cell in row[1:]] for row in study.tables[0].rows}
     assert by_rows["16"] == ["—", "70.0"]
+
+
+def test_with_predictions_the_bars_are_intervals_of_the_means(tmp_path):
+    accuracies = {"full": 0.8, "ia3": 0.75}
+    made = [
+        record
+        for shots in (16, 64, 256)
+        for record in world(tmp_path, accuracies, ("sst2", "trec"), spread=0.02, shots=shots, data__n_train=shots)
+    ]
+    places = dict.fromkeys((made_record.key for made_record in made), str(tmp_path))
+    report = document.compose(made, answers=AnswerFiles(places), places=places)
+    (study,) = report.studies
+    assert "95 % intervals" in study.figures[0].note
+    for line in study.figures[0].lines:
+        for point in line.points:
+            assert point.low < point.y < point.high
+    by_shots = {page.panel.shots: page.panel.evidence for page in report.pages}
+    points = {line.label: {int(point.x): point for point in line.points} for line in study.figures[0].lines}
+    for shots, known in by_shots.items():
+        for label, mean in zip(known.labels, known.means, strict=True):
+            assert points[label][shots].y == pytest.approx(mean.difference)
