@@ -92,10 +92,20 @@ def make_visible(text: str) -> str:
     """
     if not text.isprintable():
         text = " ".join("".join(c if c.isprintable() or c.isspace() else _escape_character(c) for c in text).split())
-    if len(text) <= LONGEST:
+    return abbreviate(text, LONGEST)
+
+
+def abbreviate(text: str, most: int) -> str:
+    """The text with its middle replaced by a hash if it has more than `most` characters (at least 22), so that
+    different long names stay different.
+
+    >>> abbreviate("x" * 40, 30)
+    'xxxxx… [bd913ff6] …xxxxx'
+    """
+    if len(text) <= most:
         return text
-    digest = hashlib.sha256(text.encode()).hexdigest()[:8]  # so that different long names stay different
-    end = (LONGEST - 20) // 2
+    digest = hashlib.sha256(text.encode()).hexdigest()[:8]
+    end = (most - 20) // 2
     return f"{text[:end]}… [{digest}] …{text[-end:]}"
 
 

@@ -251,8 +251,6 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
     task = setup.task
     fitted = fit(setup)
     scored, selection = fitted.scored, fitted.selection
-    spent = setup.trainer.cost.clock.seconds + scored.seconds
-    fitted = replace(fitted, costs=replace(fitted.costs, latency=measure_latency(setup, fitted.scorer, spent)))
     for values in [scored.values, *([selection.values] if selection else [])]:
         check_scores(task, values)
     predicted = predictions_of(task, scored.values)
@@ -272,7 +270,9 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
         sha256=digest_of(scored.values),
     )
     spans = scores_without_spans(setup, fitted.scorer, labels)
-    results, measured = Results(scores, collapse_of(task, predicted, labels, constant), spans), fitted.costs
+    results = Results(scores, collapse_of(task, predicted, labels, constant), spans)
+    spent = setup.trainer.cost.clock.seconds + scored.seconds
+    measured = replace(fitted.costs, latency=measure_latency(setup, fitted.scorer, spent))
     if isinstance(setup, StageSetup):
         results = replace(results, stream=setup.stream())
         measured = measured if setup.trains else _without_training(measured)

@@ -19,7 +19,7 @@ from tunefront.bench.records import load_records
 from tunefront.reports import write
 
 FOLDER = ROOT / "docs" / "img"
-SIZE = (900, 880)
+SIZE = (1400, 900)
 """Width and height of the screen, in pixels."""
 DRAWN_MS = 10_000
 """Time that scripts of the page have to draw, by the page's own clock, which Chromium turns forward."""
@@ -61,7 +61,7 @@ def main() -> None:
     parser.add_argument("results", type=Path)
     records = load_records(parser.parse_args().results)
     with tempfile.TemporaryDirectory() as folder:
-        page, *_ = write(records, folder, ["html"], places=records.places)
+        page, *_ = write(records, folder, ["html", "md"], places=records.places)
         first_screen(page, FOLDER / "report.png")
         plots = sorted(Path(folder, "plots").glob("1-*-tradeoff.svg"))
         text = plots[0].read_text(encoding="utf-8").replace("fill: none", "fill: #ffffff", 1)  # dark pages show through

@@ -23,8 +23,8 @@ PER_TOKENS = 1_000_000
 MOST_BYTES = 100_000
 HIGHEST = 1e12
 """Higher prices are mistakes, and their sums might overflow."""
-LONGEST = 200
-"""Characters of a currency, source or name."""
+LONGEST, LONGEST_CURRENCY = 200, 12
+"""Characters of a source or name, and of a currency."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def _of_tables(content: Mapping[str, Any]) -> Prices:  # Any: the values of a TO
     device, tokens = _table("device", Device, content.get("device")), _table("tokens", List, content.get("tokens"))
     if device is None and tokens is None:
         raise UserError("it has no price; give a table [device], [tokens] or both.")
-    currency, source = _text("currency", content["currency"]), _text("source", content["source"])
+    currency, source = _text("currency", content["currency"], LONGEST_CURRENCY), _text("source", content["source"])
     return Prices(currency, _date(content["date"]), source, device, tokens)
 
 
@@ -145,9 +145,9 @@ def _number(key: str, value: object) -> float:
     return float(value)
 
 
-def _text(key: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip() or len(value) > LONGEST:
-        raise UserError(f"{key} must be a text of 1 to {LONGEST} characters, got {make_visible(repr(value)[:20])}.")
+def _text(key: str, value: object, longest: int = LONGEST) -> str:
+    if not isinstance(value, str) or not value.strip() or len(value) > longest:
+        raise UserError(f"{key} must be a text of 1 to {longest} characters, got {make_visible(repr(value)[:20])}.")
     return make_visible(value.strip())
 
 

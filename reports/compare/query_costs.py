@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from tunefront.reports.compare.break_even import Line
@@ -55,6 +56,9 @@ class Way:
     how: str = ""
     runs: tuple[Run, ...] = ()
     kept_bytes: float | None = None
+    _known: dict[tuple[str, frozenset[Hashable]], Line | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def flops(self) -> Line | None:
@@ -66,17 +70,28 @@ class Way:
         """The cumulative seconds over all runs."""
         return self.line("seconds")
 
-    @property
+    @cached_property
     def cells(self) -> frozenset[Hashable]:
         """The templates and draws of its runs."""
         return frozenset(run.cell for run in self.runs)
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys of its records."""
+        return tuple(dict.fromkeys(run.record.key for run in self.runs if run.record is not None))
 
     def line(self, measure: str, cells: Collection[Hashable] | None = None) -> Line | None:
         """The cumulative cost by one of MEASURES: medians over all runs, or over those in `cells`.
 
         None if a run lacks it: medians over the remaining runs would not be comparable with another way's.
         """
-        run_lines = [run.line(measure) for run in self.runs if cells is None or run.cell in cells]
+        key = measure, self.cells if cells is None else frozenset(cells)
+        if key not in self._known:
+            self._known[key] = self._median_line(*key)
+        return self._known[key]
+
+    def _median_line(self, measure: str, cells: Collection[Hashable]) -> Line | None:
+        run_lines = [run.line(measure) for run in self.runs if run.cell in cells]
         lines = [line for line in run_lines if line is not None]
         start, slope = median([line.start for line in lines]), median([line.slope for line in lines])
         return None if start is None or slope is None or len(lines) < len(run_lines) else Line(start, slope)

@@ -47,7 +47,11 @@ BY_MODEL = {
 }
 
 
-def ledger(panel: Panel, names: Mapping[str, str], prices: Prices | None) -> Ledger | None:
+Maps = dict[str, dict[str, "PriceMap"]]
+"""The map of the cheapest way by model of price and by the task's short name, without empty ones."""
+
+
+def ledger(panel: Panel, names: Mapping[str, str], prices: Prices | None, maps: Maps) -> Ledger | None:
     """The ledger of a panel; None without prices."""
     if prices is None:
         return None
@@ -59,9 +63,7 @@ def ledger(panel: Panel, names: Mapping[str, str], prices: Prices | None) -> Led
         at_rest = {task: priced(own, prices, model) for task, own in ways.items()}
         soonest.append(earliest(at_rest, {entry.label for entry in panel.worthwhile}, measure))
         tables.append(crossing_table(at_rest, measure, f" {_kept(prices, model)}{prices.stamp}"))
-        tables += [
-            map_table(found, task, len(ways) > 1, prices) for task, found in panel_maps(panel, ways, prices, model)
-        ]
+        tables += [map_table(found, task, len(ways) > 1, prices) for task, found in maps.get(model, {}).items()]
     shown = tuple(table for table in tables if table is not None)
     unpriced = prices.device is not None and panel.timing_mismatch
     left = [f"Seconds are not priced: {panel.timing_mismatch}."] if unpriced else []
@@ -75,11 +77,17 @@ def models_shown(panel: Panel, prices: Prices) -> list[str]:
     return [model for model in models_of(prices) if model != DEVICE or not panel.timing_mismatch]
 
 
-def panel_maps(panel: Panel, ways: Ways, prices: Prices, model: str) -> list[tuple[str, PriceMap]]:
-    """The map of every task by one model, without empty ones. Methods that collapsed are never recommended."""
-    labels = [entry.label for entry in panel.worthwhile]
-    found = [(task, price_map(candidates(own, labels), prices, model)) for task, own in ways.items()]
-    return [(task, made) for task, made in found if made is not None]
+def panel_maps(panel: Panel, names: Mapping[str, str], prices: Prices | None) -> Maps:
+    """The maps of a panel. Methods that collapsed are never recommended."""
+    if prices is None:
+        return {}
+    ways, labels = panel_ways(panel, names), [entry.label for entry in panel.worthwhile]
+    compared = {task: candidates(own, labels) for task, own in ways.items()}
+    found = {
+        model: {task: price_map(own, prices, model) for task, own in compared.items()}
+        for model in models_shown(panel, prices)
+    }
+    return {model: {task: made for task, made in own.items() if made is not None} for model, own in found.items()}
 
 
 def measure_of(prices: Prices, model: str) -> Measure:
@@ -104,7 +112,11 @@ def price_table(ways_by_task: Ways, prices: Prices, model: str) -> Table | None:
                 continue
             amounts = (price.start if way.trained else None, MILLION * price.query, price.miss or None)
             cells = [
-                Cell(units.money(amount, prices.currency), title=units.exact(amount, prices.currency))
+                Cell(
+                    units.money(amount, prices.currency),
+                    title=units.exact(amount, prices.currency),
+                    keys=() if amount is None else way.keys,
+                )
                 for amount in amounts
             ]
             rows.append((Cell(way.name), *((Cell(task),) if several else ()), *cells))

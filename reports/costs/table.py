@@ -23,6 +23,39 @@ def cost_tables(panel: Panel, index: int) -> tuple[Table, ...]:
     return (*tables, prompts.fitting_table(panel, index), prompts.reading_table(panel, index))
 
 
+def short_table(panel: Panel, index: int, scoring: bool = True) -> Table:
+    """The main costs in one table, for a page or a comment; costs that nobody measured are left out. `scoring`: with
+    the time and the memory of scoring."""
+    train_peak, eval_peak = measures.peak(panel), measures.peak(panel, "eval")
+    shown: list[tuple[Column, Cost]] = [
+        (Column("stored", "per task"), measures.KEPT),
+        (Column("training", "FLOPs"), measures.TRAIN_FLOPS),
+        (Column("training", "time"), measures.TRAIN_SECONDS),
+        (Column("training", "peak memory"), train_peak),
+        (Column("inference", "FLOPs / example"), measures.INFERENCE_FLOPS),
+        (Column("scoring", "time"), measures.EVAL_SECONDS),
+        (Column("scoring", "peak memory"), eval_peak),
+    ]
+    shown = [
+        (column, cost)
+        for column, cost in shown
+        if any(cost.median(panel, entry) is not None for entry in panel.entries)
+    ]
+    columns = (
+        Column("method", numeric=False),
+        Column("trained", "parameters"),
+        Column("share", "of the backbone"),
+        *(column for column, _ in shown),
+    )
+    rows = []
+    for e, entry in enumerate(panel.entries):
+        link = anchor(index, e)
+        share = units.percent(*entry.share) if entry.share else MISSING
+        cells = (measures.PARAMETERS.cell(panel, entry, link), Cell(share, link="" if share == MISSING else link))
+        rows.append((Cell(entry.label), *cells, *(cost.cell(panel, entry, link) for _, cost in shown)))
+    return Table("Costs", columns, tuple(rows), _note(panel, train_peak))
+
+
 def sizes_table(panel: Panel, index: int) -> Table:
     """Trained parameters and stored bytes."""
     whole = panel.backbone_params
@@ -71,6 +104,19 @@ def compute_table(panel: Panel, index: int) -> Table:
         (Column("peak memory", "training"), train_peak),
         (Column("peak memory", "scoring"), eval_peak),
     ]
+    columns = (Column("method", numeric=False), *(column for column, _ in shown))
+    rows = tuple(
+        (
+            Cell(entry.label),
+            *(cost.cell(panel, entry, anchor(index, e)) for _, cost in shown),
+        )
+        for e, entry in enumerate(panel.entries)
+    )
+    return Table("Costs of training and scoring", columns, rows, _note(panel, train_peak))
+
+
+def _note(panel: Panel, train_peak: Cost) -> str:
+    """What the numbers of training and scoring are."""
     kind = "CUDA's allocator" if "allocated" in train_peak.field else "the process, libraries included"
     note = (
         "Medians over tasks and runs. One multiply-add is two FLOPs. Training time excludes evaluation and "
@@ -82,12 +128,4 @@ def compute_table(panel: Panel, index: int) -> Table:
         note += f" No peak memory of training: {', '.join(untrained)} {verb} not train."
     if panel.timing_mismatch:
         note += f" Times cannot be compared and are left out: {panel.timing_mismatch}."
-    columns = (Column("method", numeric=False), *(column for column, _ in shown))
-    rows = tuple(
-        (
-            Cell(entry.label),
-            *(cost.cell(panel, entry, anchor(index, e)) for _, cost in shown),
-        )
-        for e, entry in enumerate(panel.entries)
-    )
-    return Table("Costs of training and scoring", columns, rows, note)
+    return note

@@ -120,8 +120,10 @@ def crossing_table(ways_by_task: Ways, measure: Measure, further: str = "") -> T
     for task, task_pairs in by_task.items():
         for label, method_pairs in group_by(task_pairs, lambda pair: pair.trained.label).items():
             cells = {(pair.prompted.label, pair.prompted.how): pair for pair in method_pairs}
-            spent = method_pairs[0].trained.line(measure.key)
-            first = (Cell(label), *((Cell(task),) if several else ()), _start(spent.start if spent else None, measure))
+            way = method_pairs[0].trained
+            spent = way.line(measure.key)
+            start = _start(spent.start if spent else None, measure, way.keys)
+            first = (Cell(label), *((Cell(task),) if several else ()), start)
             rows.append((*first, *(_crossing(cells.get(prompt), measure) for prompt in prompts)))
     columns = (
         Column("method", numeric=False),
@@ -145,12 +147,12 @@ def crossing_table(ways_by_task: Ways, measure: Measure, further: str = "") -> T
 
 def kept_bytes_table(ways_by_task: Ways) -> Table | None:
     """Bytes stored in addition to the backbone, for any number of queries: a row per way, a column per task."""
-    sizes = {task: {way.name: way.kept_bytes for way in there} for task, there in ways_by_task.items()}
-    names = dict.fromkeys(name for there in sizes.values() for name in there)
-    if not any(size is not None for there in sizes.values() for size in there.values()):
+    by_task = {task: {way.name: way for way in there} for task, there in ways_by_task.items()}
+    names = dict.fromkeys(name for there in by_task.values() for name in there)
+    if all(way.kept_bytes is None for there in by_task.values() for way in there.values()):
         return None
-    columns = (Column("method", numeric=False), *(Column(task, "stored bytes") for task in sizes))
-    rows = tuple((Cell(name), *(_size(there.get(name)) for there in sizes.values())) for name in names)
+    columns = (Column("method", numeric=False), *(Column(task, "stored bytes") for task in by_task))
+    rows = tuple((Cell(name), *(_size(there.get(name)) for there in by_task.values())) for name in names)
     note = (
         "Bytes in addition to the backbone, for any number of queries: the file of trained parameters, or the text of "
         "a prompt's demonstrations, plus their keys and values with a cache."
@@ -166,8 +168,8 @@ def _prompts(ways: Iterable[Way]) -> list[tuple[str, str]]:
     )
 
 
-def _start(value: float | None, measure: Measure) -> Cell:
-    return Cell(measure.write(value), title=units.exact(value, measure.unit))
+def _start(value: float | None, measure: Measure, keys: tuple[str, ...]) -> Cell:
+    return Cell(measure.write(value), title=units.exact(value, measure.unit), keys=() if value is None else keys)
 
 
 def _crossing(pair: Pair | None, measure: Measure) -> Cell:
@@ -182,11 +184,14 @@ def _crossing(pair: Pair | None, measure: Measure) -> Cell:
     return Cell(
         pair.crossing.rough_short if measure.noisy else pair.crossing.short,
         title=f"{pair.trained.label} {comparison} {pair.prompted.name}",
+        keys=(*pair.trained.keys, *pair.prompted.keys),
     )
 
 
-def _size(value: float | None) -> Cell:
-    return Cell(units.si(value, "B"), title=units.exact(value, "B"))
+def _size(way: Way | None) -> Cell:
+    value = None if way is None else way.kept_bytes
+    keys = () if way is None or value is None else way.keys
+    return Cell(units.si(value, "B"), title=units.exact(value, "B"), keys=keys)
 
 
 def earliest(ways_by_task: Ways, worthwhile: Collection[str], measure: Measure) -> str:

@@ -51,10 +51,10 @@ def link_of(row: Sequence[Cell], place: int, keys: Sequence[str], rows: Mapping[
     """What a number links to: its own records, or those of the row if all of its links are the same, or else `keys`,
     the records behind the row."""
     cell = row[place]
-    if cell.link or place == 0 or cell.number is None:
-        return cell.link
     others = {other.link for other in row if other.link}
-    if len(others) == 1:
+    if cell.link or (not cell.keys and (place == 0 or cell.number is None)):
+        return cell.link
+    if len(others) == 1 and not cell.keys:
         return others.pop()
     places = [str(rows[key]) for key in cell.keys or keys if key in rows]
     return f"rows-{'.'.join(places)}" if places else ""

@@ -96,6 +96,12 @@
   const heading = $("behind-title");
   const body = $("behind-body");
   const close = () => dialog.close();
+  // What the plot shows is in the address, so that a view can be sent: `#view-PANEL.TASK.HEIGHT.COST`.
+  let viewed = "", restore = null;
+  const remember = (hash) => {
+    viewed = hash;
+    if (!dialog.open) history.replaceState(null, "", location.href.split("#")[0] + (hash && `#${hash}`));
+  };
   const describe = (row) => {
     const groups = new Map();
     for (const name of Object.keys(columns)) {
@@ -131,10 +137,14 @@
     recordTable(table, rows, {});
   };
   const follow = () => {
-    const hash = decodeURIComponent(location.hash.slice(1));
+    const hash = location.hash.slice(1);
     let rows = null;
+    if (hash.startsWith("view-")) {
+      if (restore) restore(hash);
+      return;
+    }
     if (hash.startsWith("record-") && byKey.has(hash.slice(7))) openRecord(byKey.get(hash.slice(7)));
-    else if (hash in data.links) rows = data.links[hash];
+    else if (Object.hasOwn(data.links, hash)) rows = data.links[hash];
     else if (/^rows-\d+(\.\d+)*$/.test(hash)) rows = hash.slice(5).split(".").map(Number).filter((row) => row < data.records.count);
     else {
       if (dialog.open) close();
@@ -149,13 +159,13 @@
       const tasks = new Set(rows.map((row) => field("task", row)));
       openList(rows, `${labels.size === 1 ? [...labels][0] : `${labels.size} methods`} on ${tasks.size === 1 ? [...tasks][0] : `${tasks.size} tasks`}: ${rows.length} records`);
     }
-    if (!dialog.open) dialog.showModal();
+    if ((!rows || rows.length) && !dialog.open) dialog.showModal();
     body.scrollTop = 0;
   };
   $("behind-close").addEventListener("click", close);
   dialog.addEventListener("click", (event) => { if (event.target === dialog) close(); });
   dialog.addEventListener("close", () => {
-    if (location.hash) history.replaceState(null, "", location.href.split("#")[0]);
+    remember(viewed);
   });
   addEventListener("hashchange", follow);
 
@@ -237,6 +247,7 @@
       else state[name] = select.value;
       choose();
       draw();
+      remember(view());
     });
     $("at-all").addEventListener("click", () => { state.off.clear(); choose(); draw(); });
     $("at-none").addEventListener("click", () => { state.off = new Set(panels[state.panel].methods.label); choose(); draw(); });
@@ -450,6 +461,20 @@
       event.preventDefault();
     });
     plot.addEventListener("blur", () => Plotly.Fx.unhover(plot));
+    const view = () => {
+      const panel = panels[state.panel];
+      const first = state.panel === 0 && state.view === 0 && state.up === (panel.reference === null ? "score" : "gap") && state.across === (panel.costs[0] || {}).id;
+      return first ? "" : `view-${state.panel}.${state.view}.${state.up}.${panel.costs.findIndex((cost) => cost.id === state.across)}`;
+    };
+    restore = (hash) => {
+      const found = /^view-(\d+)\.(\d+)\.(gap|score)\.(\d+)$/.exec(hash);
+      if (!found || !panels[found[1]] || !panels[found[1]].views[found[2]]) return;
+      const panel = panels[found[1]];
+      Object.assign(state, { panel: Number(found[1]), view: Number(found[2]), up: found[3], across: (panel.costs[found[4]] || panel.costs[0] || {}).id });
+      viewed = hash;
+      choose();
+      draw();
+    };
     choose();
     draw();
     plot.on("plotly_click", (event) => { const point = places[event.points[0].curveNumber - 1]; if (point) open(point); });

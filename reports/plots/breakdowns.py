@@ -127,8 +127,8 @@ def _maps(page: Page, narrow: bool) -> list[Picture]:
     styles = family_styles(page.panel)
     colours = {way.name: styles[family_of(way.label)][0] for own in ways.values() for way in own}
     pictures = []
-    for model in money.models_shown(page.panel, prices):
-        for number, (task, found) in enumerate(money.panel_maps(page.panel, ways, prices, model)[:DRAWN_TASKS]):
+    for model, by_task in page.maps.items():
+        for number, (task, found) in enumerate(list(by_task.items())[:DRAWN_TASKS]):
             if found.rates == (None,):
                 continue
             letters = found.letters

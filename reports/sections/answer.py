@@ -65,7 +65,7 @@ def answer(panel: Panel, findings: Sequence[str]) -> Answer:
     known = panel.evidence
     budgets = tuple(_budgets(panel))
     if known is None or not panel.worthwhile:
-        return Answer(None, "", findings[0] if findings else "", "", "", budgets)
+        return Answer(None, _unsure(panel), findings[0] if findings else "", "", "", budgets)
     label = recommended(panel, known)
     entry = next(entry for entry in panel.entries if entry.label == label)
     return Answer(
@@ -114,6 +114,19 @@ def _headline(panel: Panel, known: Evidence, entry: Entry) -> str:
         place = known.labels.index(entry.label)
         return f"Start with {entry.label}: {units.points(known.estimate.means[place] / 100)} points{costs}"
     return f"Start with {entry.label}: {units.signed(found.difference)} points against {base.label}{costs}"
+
+
+def _unsure(panel: Panel) -> str:
+    """The headline where how sure the differences are is not known."""
+    scored = [
+        (average, entry.label) for entry in panel.worthwhile if (average := entry.average(panel.tasks)) is not None
+    ]
+    if not scored:
+        return "No method can be recommended" if panel.entries else ""
+    best, label = max(scored)
+    if len(panel.entries) == 1:
+        return f"{label} scores {units.points(best)} points"
+    return f"{label} has the highest mean, {units.points(best)} points; how sure this is, is not known"
 
 
 def _why(known: Evidence, label: str) -> str:

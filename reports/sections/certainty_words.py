@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.panels import Panel
     from tunefront.reports.compare.uncertainty.contrasts import Interval
 
+BOLD = "Bold: the highest mean, and what cannot be distinguished from it."
+"""The note on bold type in tables of methods."""
+
 
 def probability(value: float | None) -> str:
     """A probability with two digits, never 0 or 1: it comes from draws.

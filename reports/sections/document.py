@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import UserError
@@ -15,6 +15,7 @@ from tunefront.reports.compare.printable import make_printable
 from tunefront.reports.compare.protocols import is_ordinary, ordinary
 from tunefront.reports.compare.superseded import without_mended
 from tunefront.reports.costs.breakdown import Ledger
+from tunefront.reports.costs.money import Maps, panel_maps
 from tunefront.reports.costs.panel_ledgers import ledgers
 from tunefront.reports.costs.table import cost_tables
 from tunefront.reports.names import describe_shots, make_visible, short_names
@@ -64,7 +65,7 @@ class Page:
     """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `answer` is
     the recommendation, and the best method within each budget; `lead` are the
     findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
-    short names, `prices` those of the user."""
+    short names, `prices` those of the user, `maps` say which way is cheapest by them."""
 
     panel: Panel
     tag: str
@@ -82,6 +83,7 @@ class Page:
     runs: tuple[Runs, ...]
     names: Mapping[str, str]
     prices: Prices | None = None
+    maps: Maps = field(default_factory=dict)
 
     def anchor_of(self, label: str) -> str:
         """The id of a method's records; empty for a label that the panel does not have."""
@@ -163,7 +165,7 @@ def compose(
     if not scored:
         lead = [f"No cell has a score: {count_skipped_and_failed(rest)}. The reasons are below."]
     return Report(
-        _headline(pages) or QUESTION,
+        _headline(pages, found) or (QUESTION if scored else "No cell has a score"),
         _subtitle(panel_list, others, backbones, rest),
         tuple(lead),
         (
@@ -182,8 +184,10 @@ def compose(
     )
 
 
-def _headline(pages: Sequence[Page]) -> str:
-    """The answer in a few words; empty if no method can be recommended."""
+def _headline(pages: Sequence[Page], found: Sequence[Study]) -> str:
+    """The answer in a few words, or what was studied if nothing is compared; empty if there is neither."""
+    if not pages:
+        return found[0].title if found else ""
     return pages[0].answer.headline if len(pages) == 1 else summarise([page.answer for page in pages])
 
 
@@ -215,7 +219,7 @@ def _pages(
     pages: list[Page] = []
     for index, panel in enumerate(panels):
         explained = next((page.title for page in pages if page.few_shot is not None), None)
-        lists = []
+        lists, maps = [], panel_maps(panel, names, prices)
         sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference, names))
         on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
         columns = provenance.record_columns(names, panel.records, folders)
@@ -240,10 +244,11 @@ def _pages(
                 few_shot.section(panel, index, names, explained),
                 _undrawn(panel),
                 tuple(map(fold_constant, cost_tables(panel, index))),
-                ledgers(panel, index, names, plans, prices),
+                ledgers(panel, index, names, plans, prices, maps),
                 tuple(lists),
                 names,
                 prices,
+                maps,
             )
         )
     return pages

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.sections.certainty_words import about, interval_text, probability
+from tunefront.reports.sections.certainty_words import BOLD, about, interval_text, probability
 from tunefront.reports.tables import Cell, Column, Table, anchor
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def _difference(found: Interval | None) -> list[Cell]:
 
 
 def _note(known: Evidence, chances: bool) -> str:
-    note = f"Points. The intervals are about {about(known)}. Bold: the highest mean, and all not distinguished from it."
+    note = f"Points. The intervals are about {about(known)}. {BOLD}"
     if chances:
         note += (
             " P(best): probability of the highest mean; P(front): that no method with at most as many trained "

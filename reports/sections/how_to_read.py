@@ -11,6 +11,8 @@ from tunefront.reports.compare.collapse import MARK
 from tunefront.reports.compare.statistics import finite_values
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tunefront.reports.compare.panels import Panel
 
 
@@ -19,6 +21,13 @@ CERTAINTY = (
     "are computed from both, from the stored predictions (Obuchowski and Rockette 1995). Whether two methods differ is "
     "not seen from whether their bars overlap: the tables compare each with the reference and with the best."
 )
+
+SURE, LINKS = "How sure", "Numbers"
+
+
+def on_paper(reading: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """The explanations without those on links, and on certainty, of which paper has a section."""
+    return [(what, how) for what, how in reading if what not in (SURE, LINKS)]
 
 
 def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
@@ -57,8 +66,8 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
             "All costs are measured: parameters are those that require gradients after training, bytes are those of "
             f"{saved}, FLOPs are counted at run time. A dash means not measured, or nothing to measure; never zero.",
         ),
-        *([("How sure", CERTAINTY)] if sure else []),
-        ("Numbers", "Every number links to the records that it was computed from, and these name their files."),
+        *([(SURE, CERTAINTY)] if sure else []),
+        (LINKS, "Every number links to the records that it was computed from, and these name their files."),
     ]
     if any(entry.collapsed for panel in panels for entry in panel.entries):
         text = (

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 MOST = 12
 """Most panels for which this table is shown."""
 
+BOLD_COLUMN = "Bold: the highest of its column, and what cannot be distinguished from it."
+"""The note on bold type in a table with a column per panel."""
+
 
 def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: str) -> Table | None:
     """Every method's average over tasks and its difference to the reference; None for one panel or too many."""
@@ -53,7 +56,7 @@ def overview_table(panels: Sequence[Panel], titles: Sequence[str], reference: st
     if len({panel.tasks for panel in panels}) > 1:
         note += " Compare within a column only: the columns have different tasks."
     if any(panel.evidence is not None for panel in panels):
-        note += " Bold: the highest of its column, and what cannot be distinguished from it."
+        note += f" {BOLD_COLUMN}"
     if any(entry.collapsed.mostly for panel in panels for entry in panel.entries):
         note += f" {MARK} At least half of the runs collapsed."
     uneven = differing_settings([record for panel in panels for record in panel.records])

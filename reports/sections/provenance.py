@@ -55,6 +55,21 @@ def environment_table(records: Sequence[Record], folders: Mapping[str, str], not
     return Table("Machine, versions and settings", columns, _cells((n, v) for n, v in rows if v), note)
 
 
+def describe_origin(records: Sequence[Record]) -> str:
+    """Where the numbers come from, in one sentence: dates, versions, machines and commits of the records."""
+    days = sorted({record.environment.created_at[:10] for record in records if record.environment.created_at})
+    when = f" of {days[0]}" + (f" to {days[-1]}" if len(days) > 1 else "") if days else ""
+    packages = ("tunefront", "torch", "transformers")
+    versions = [(name, _values(records, lambda r, name=name: r.versions.get(name))) for name in packages]  # type: ignore[misc]
+    parts = [f"{name} {value}" for name, value in versions if value]
+    facts = [
+        _values(records, lambda r: r.environment.device_name or r.environment.device),
+        _values(records, lambda r: r.environment.cpu_model),
+        _values(records, lambda r: r.environment.git_commit and f"commit {r.environment.git_commit[:12]}"),
+    ]
+    return f"{'; '.join([units.plural(len(records), 'record') + when, *parts, *filter(None, facts)])}."
+
+
 def task_table(records: Sequence[Record], names: Mapping[str, str]) -> Table:
     """The tasks, their sizes and their numbers of truncated rows."""
     columns = (

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports import units
 from tunefront.reports.compare.collapse import MARK, count_collapsed, mark
 from tunefront.reports.compare.statistics import mean
-from tunefront.reports.sections.certainty_words import about, interval_text
+from tunefront.reports.sections.certainty_words import BOLD, about, interval_text
 from tunefront.reports.tables import Cell, Column, Table, anchor, link_if_present
 
 if TYPE_CHECKING:
@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
+
+SPREAD = "Scores × 100, mean over runs ± sample standard deviation (no ± for a single run)."
+"""The note on the numbers of a score table."""
 
 
 def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
@@ -59,8 +62,7 @@ def score_table(panel: Panel, index: int, names: Mapping[str, str]) -> Table:
 
 
 def _note(panel: Panel) -> str:
-    note = "Scores × 100, mean over runs ± sample standard deviation (no ± for a single run)."
-    note += _about_intervals(panel)
+    note = SPREAD + _about_intervals(panel)
     if panel.reference is not None and 0 < len(panel.relative_tasks) < len(panel.tasks):
         note += f" The comparison uses only tasks on which {panel.reference.label} has a score."
     if panel.several_metrics:
@@ -77,7 +79,7 @@ def _about_intervals(panel: Panel) -> str:
     known = panel.evidence
     if known is None:
         return ""
-    bold = " Bold: the highest mean, and what cannot be distinguished from it."
+    bold = f" {BOLD}"
     if known.reference is None:
         return bold
     return f" Brackets after a difference: its 95 % interval, about {about(known)}; all of them hold at once.{bold}"

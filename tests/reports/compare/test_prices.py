@@ -71,6 +71,7 @@ def test_a_date_may_be_a_text_and_one_model_is_enough(tmp_path: Path) -> None:
         (WHOLE.replace("2026-01-31", "12"), ["date", "12"]),
         (WHOLE.replace('"our contract"', '""'), ["source"]),
         (WHOLE.replace('"EUR"', "3"), ["currency"]),
+        (WHOLE.replace("EUR", "E" * 50), ["currency", "12"]),
         ("currency = ", ["TOML"]),
         ("[" * 50_000, ["TOML"]),
         ("# " + "x" * 200_000, ["kB"]),

@@ -169,3 +169,21 @@ def test_a_report_is_written_with_the_prices_of_a_file(tmp_path: Path):
     for file in write(records(), tmp_path / "report", formats=["html", "md"], prices=path):
         if file.suffix in (".html", ".md"):
             assert "our contract" in file.read_text(encoding="utf-8")
+
+
+def test_odd_texts_of_prices_are_shown_as_text(tmp_path: Path):
+    odd = Prices(
+        "=1+1<b>",
+        "2026-01-31",
+        "<script>alert(1)</script> $x$ \\input{y} #[z] | _a_ & 100 %",
+        PRICES.device,
+        PRICES.tokens,
+    )
+    files = {
+        file.name: file for file in write(records(), tmp_path, formats=["html", "md", "tex", "pdf", "csv"], prices=odd)
+    }
+    page = files["report.html"].read_text(encoding="utf-8")
+    assert "<script>alert(1)" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert "\\input{y}" not in files["report.tex"].read_text(encoding="utf-8")
+    assert not [line for line in files["ledgers.csv"].read_text(encoding="utf-8").splitlines() if line.startswith("=")]

@@ -124,6 +124,39 @@ def test_another_backbone_has_its_own_answer(seen):
     assert set(points(page)) == set(LABELS)
 
 
+def test_a_view_can_be_sent(seen, browser, file):
+    page = seen.page
+    page.select_option("#at-across", "flops.train")
+    page.select_option("#at-task", "1")
+    page.select_option("#at-up", "score")
+    shown, address = heights(page), page.url
+    assert "#view-" in address
+    other = browser.new_page()
+    other.goto(address)
+    assert heights(other) == shown
+    assert other.locator("#at-across").input_value() == "flops.train"
+    other.locator("#methods-table tbody a").first.click()
+    playwright.expect(other.locator("#behind")).to_be_visible()
+    other.keyboard.press("Escape")
+    playwright.expect(other.locator("#behind")).not_to_be_visible()
+    assert other.url == address
+    other.close()
+
+
+NOWHERE = ("#view-9.0.gap.0", "#view-0.0.gap.99", "#view-x", "#rows-999999", "#runs-9-9", "#%E0%A4%A", "#constructor")
+
+
+@pytest.mark.parametrize("address", NOWHERE)
+def test_an_address_that_leads_nowhere_shows_the_page(browser, file, address):
+    page, errors = browser.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(file.as_uri() + address)
+    assert set(points(page)) == set(LABELS)
+    assert not page.locator("#behind").is_visible()
+    assert errors == []
+    page.close()
+
+
 def test_methods_can_be_left_out(seen):
     page = seen.page
     page.locator(".menu summary").click()
@@ -169,15 +202,15 @@ def test_a_number_leads_to_its_records_and_back(seen, file):
     page = seen.page
     page.locator("#methods-table tbody tr", has_text="lora").locator("a").first.click()
     dialog = page.locator("#behind")
-    assert dialog.is_visible()
-    assert "12 records" in page.locator("#behind-title").inner_text()
+    playwright.expect(dialog).to_be_visible()
+    playwright.expect(page.locator("#behind-title")).to_contain_text("12 records")
     dialog.locator("a.key").first.click()
     page.wait_for_selector("#behind-body code")
     key = re.search(r"records/([0-9a-f]{64})\.json", dialog.inner_text())[1]
     assert (file.parent.parent / "records" / f"{key}.json").exists()
     assert "trainable" in dialog.inner_text()
     page.keyboard.press("Escape")
-    assert not dialog.is_visible()
+    playwright.expect(dialog).not_to_be_visible()
     assert page.evaluate("location.hash") == ""
 
 
@@ -188,7 +221,7 @@ def test_all_records_are_listed_when_their_list_is_opened(seen):
     page.wait_for_selector("#records-table tbody tr")
     assert page.locator("#records-table tbody tr").count() == 25
     page.locator("#all-records .dt-search input").fill("failed")
-    page.wait_for_function("document.querySelectorAll('#records-table tbody tr').length === 1")
+    playwright.expect(page.locator("#records-table tbody tr")).to_have_count(1)
 
 
 def test_the_keyboard_alone_reaches_a_record(seen):
@@ -203,7 +236,7 @@ def test_the_keyboard_alone_reaches_a_record(seen):
     assert page.locator("#plot-live").inner_text() != first
     assert re.search(r"Trained parameters per task: [\d,]+", first)
     page.keyboard.press("Enter")
-    assert page.locator("#behind").is_visible()
+    playwright.expect(page.locator("#behind")).to_be_visible()
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.id") == "plot"
 
@@ -254,7 +287,7 @@ def test_hostile_names_run_nothing(browser, tmp_path):
     page.locator("#plot").focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    assert page.locator("#behind").is_visible()
+    playwright.expect(page.locator("#behind")).to_be_visible()
     page.locator("#behind a.key").first.click()
     page.wait_for_selector("#behind-body code")
     assert page.title() != "1"

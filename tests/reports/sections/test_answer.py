@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from tests.reports.answered import world
-from tests.reports.factory import BACKBONE, METHODS
+from tests.reports.factory import BACKBONE, METHODS, failed
 from tests.reports.factory import record as made
+from tests.reports.sections.studies.test_streams import records as streamed
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.sections.answer import Answer, Budget
-from tunefront.reports.sections.document import QUESTION, Page, Report, compose
+from tunefront.reports.sections.document import Page, Report, compose
 
 ACCURACIES = {"full": 0.9, "houlsby:bottleneck=64": 0.88, "houlsby:bottleneck=8": 0.86, "ia3": 0.7, "features": 0.6}
 TASKS = ("sst2", "trec", "subj", "mrpc", "cr")
@@ -75,7 +76,20 @@ def test_without_predictions_the_finding_is_the_answer_and_no_budget_is_named():
     assert page.answer.label is None
     assert page.answer.budgets == ()
     assert page.answer.sentences == (page.findings[0],)
-    assert report.title == QUESTION
+    assert report.title.startswith(f"{best_of(page)} has the highest mean")
+    assert "not known" in report.title
+    (alone,) = compose([made()]).pages
+    assert alone.answer.headline == f"full scores {100 * made().score:.1f} points"
+
+
+def best_of(page: Page) -> str:
+    return max(page.panel.entries, key=lambda entry: entry.average(page.panel.tasks) or 0.0).label
+
+
+def test_a_report_without_a_score_or_a_comparison_says_what_it_is():
+    assert compose([failed()]).title == "No cell has a score"
+    studied = compose(streamed())
+    assert studied.title == (studied.pages[0].answer.headline if studied.pages else studied.studies[0].title)
 
 
 def test_several_panels_share_one_headline(tmp_path):
