@@ -12,12 +12,14 @@ import pytest
 from PIL import Image
 
 from docs.scripts import gallery, pictures
-from docs.scripts.gallery import Job, draw, jobs, opening, section
+from docs.scripts.gallery import Job, draw, jobs, quote, section
 from tests import ROOT
 from tests.conftest import make_backbone, make_toy
 from tests.markdown import links
 from tests.reports.answered import world
+from tests.reports.factory import failed
 from tunefront.bench.errors import ErrorCollector
+from tunefront.bench.records.store import Store
 from tunefront.bench.suites.grids import build_grids
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.toml import read_suite
@@ -75,31 +77,27 @@ def test_pictures_in_the_tree_are_small() -> None:
 
 
 @pytest.mark.usefixtures("no_pictures")
-def test_a_report_is_one_file_and_its_opening_is_quoted(tmp_path: Path) -> None:
-    world(tmp_path / "results", {"full": 0.9, "houlsby:bottleneck=8": 0.7})
-    reports = tmp_path / "gallery"
-    said = draw("toy", tmp_path / "results", reports, tmp_path)
-    assert [path.name for path in reports.iterdir()] == ["toy.html"]
-    assert "full" in said[0]
-    assert len(said) <= 2 * gallery.MOST_SAID
-    told = section(Job("toy", "A toy", "About it.", ("run",)), said)
-    assert told.count("\n> ") >= len(said)
-    assert "tunefront run --out results/toy" in told
+def test_a_report_is_one_file_and_its_first_screen_is_quoted(tmp_path: Path) -> None:
+    world(tmp_path / "results", {"full": 0.9, "houlsby:bottleneck=8": 0.7, "ia<3>": 0.8})
+    draw("toy", tmp_path / "results", tmp_path / "gallery", tmp_path)
+    (report,) = tmp_path.joinpath("gallery").iterdir()
+    assert report.name == "toy.html"
+    title, *_, budgets = quote(tmp_path / "results")
+    assert title.strip("*") in report.read_text(encoding="utf-8")
+    assert all(line.startswith("- ") for line in budgets.splitlines())
+    assert "full" in budgets
+    assert "<3>" not in "".join(quote(tmp_path / "results"))
 
 
-def test_notes_tables_and_pictures_are_no_part_of_the_opening() -> None:
-    blocks = [
-        "# Title",
-        "2 methods",
-        "First.",
-        "Second\nline.",
-        "- **Note:** odd",
-        "![a](b)",
-        "| x |",
-        "### More",
-        "No.",
-    ]
-    assert opening("\n\n".join(blocks)) == ["First.", "Second\nline."]
+def test_paragraphs_and_lists_are_quoted() -> None:
+    assert section(jobs()[0], ["First.", "- a\n- b"]).endswith("\n\n> First.\n>\n> - a\n> - b\n")
+
+
+def test_a_folder_without_a_score_says_why(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    store.prepare()
+    store.write(failed(), None)
+    assert any("No cell has a score" in text for text in quote(tmp_path))
 
 
 @needs_chromium

@@ -18,25 +18,24 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from docs.scripts.pictures import first_screen
-from docs.scripts.studies import studies
 from tests import ROOT
 from tunefront.bench.records import load_records
+from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports import write
 from tunefront.reports.formats import markdown
+from tunefront.reports.sections.document import Page, compose
 
 PAGE, PICTURES, REPORTS = ROOT / "docs" / "gallery.md", ROOT / "docs" / "img", ROOT / "docs" / "gallery"
 SUITE = "docs/examples/gallery.toml"
 SCREENS = {"": (1400, 900), "-narrow": (390, 844)}
 """The end of a picture's name -> width and height of its screen, in pixels."""
 MOST_SAID = 4
-"""The most paragraphs that a section quotes of what is said of methods, and of what is said of studies."""
-NO_SENTENCES = ("#", "|", "!", "<", "- **Note:**")
-"""How headings, tables, pictures and notes begin in a report."""
+"""The most paragraphs that a section quotes of what is said of studies."""
 INTRO = (
     "# Gallery\n\n<!-- made by `python -m docs.scripts.gallery`: edit the script -->\n\n"
     "Four jobs, as anyone can run them in a clone on two CPU cores, and the first screen of the report of each. What a "
@@ -98,27 +97,36 @@ def tunefront(*arguments: str) -> None:
         raise SystemExit(done.returncode)
 
 
-def draw(name: str, results: Path, reports: Path, pictures: Path) -> list[str]:
-    """Writes the report of a results folder to `reports`, and its first screens to `pictures`; returns what it says, in
-    Markdown."""
+def draw(name: str, results: Path, reports: Path, pictures: Path) -> None:
+    """Writes the report of a results folder to `reports`, and its first screens to `pictures`."""
     records = load_records(results)
     with tempfile.TemporaryDirectory() as folder:
-        write(records, folder, ["html", "md"], places=records.places)
+        write(records, folder, ["html"], places=records.places)
         reports.mkdir(parents=True, exist_ok=True)
         report = reports / f"{name}.html"
         report.write_bytes(Path(folder, "report.html").read_bytes())
-        said = opening(Path(folder, "report.md").read_text(encoding="utf-8"))
     for end, size in SCREENS.items():
         first_screen(report, pictures / f"gallery-{name}{end}.png", size)
-    found = [markdown.escape(text) for study in studies(results) for text in study.intro]
-    return said + found[:MOST_SAID]
 
 
-def opening(report: str) -> list[str]:
-    """The paragraphs and lists with which a report in Markdown begins, after its title and the line about its size."""
-    blocks = report.split("\n## ")[0].split("\n### ")[0].split("\n\n")
-    kept = [block.strip() for block in blocks[2:] if not block.lstrip().startswith(NO_SENTENCES)]
-    return list(filter(None, kept))[:MOST_SAID]
+def quote(results: Path) -> list[str]:
+    """What the report of a results folder says on its first screen, and of studies, in Markdown."""
+    records = load_records(results)
+    report = compose(records, answers=AnswerFiles(records.places), places=records.places)
+    said = [f"**{markdown.escape(report.title)}**"]
+    for page in report.pages:
+        said += [markdown.escape(page.title)] if len(report.pages) > 1 else []
+        said += _answer(page)
+    found = report.lead if not report.pages else [text for study in report.studies for text in study.intro][:MOST_SAID]
+    return said + [markdown.escape(text) for text in found]
+
+
+def _answer(page: Page) -> Iterator[str]:
+    """The recommendation of a panel, then a list of the best within each budget."""
+    yield from map(markdown.escape, page.answer.sentences)
+    if page.answer.budgets:
+        best = [f"{budget.words}: {budget.label}, {budget.rest}" for budget in page.answer.budgets]
+        yield "\n".join(f"- {markdown.escape(line)}" for line in best)
 
 
 def section(job: Job, said: Sequence[str]) -> str:
@@ -152,8 +160,10 @@ def main() -> None:
         results = chosen.out.resolve() / job.name
         if chosen.only is None or job.name in chosen.only:
             tunefront(*job.command, "--out", str(results))
-        said = draw(job.name, results, REPORTS, PICTURES) if load_records(results) else []
-        sections.append(section(job, said))
+        recorded = bool(load_records(results))
+        if recorded:
+            draw(job.name, results, REPORTS, PICTURES)
+        sections.append(section(job, quote(results) if recorded else []))
     PAGE.write_text("\n".join([INTRO, *sections]), encoding="utf-8")
     print(f"{PAGE}; the reports are in {REPORTS}, where `mkdocs build` finds them")
 

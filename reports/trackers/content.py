@@ -19,8 +19,8 @@ NUMBERED = ("schema_version", "shots", "draw_seed", "seed")
 """Numbers that name a cell, or are no measurement: tags, like texts."""
 IDENTITY = ("method", "label", "backbone", "task", "template", "shots", "draw_seed", "seed", "status", "reason")
 """The tags by which one looks for a run, in the order in which they are shown."""
-IN_BYTES = ("memory.phases.", "memory.cuda.")
-"""Fields whose names lack their unit: those of every other field or group end with it."""
+UNITS = {"memory.phases.": "bytes", "memory.cuda.": "bytes", "latency.": "seconds"}
+"""Start of the fields whose names lack their unit -> the unit: the names of all others, or of their group, have it."""
 DERIVED = ("score", "selection_score", "task_bytes", "peak_memory_bytes")
 """Numbers that follow from fields of a record."""
 LONGEST_NAME = 250
@@ -71,7 +71,7 @@ def content(record: Record) -> Content:
         elif isinstance(value, bool | str) or name in NUMBERED:
             tags[name] = spell(value)
         else:
-            metrics[f"{name}_bytes" if name.startswith(IN_BYTES) else name] = value
+            metrics[_with_unit(name)] = value
     tags["shots"] = "all" if record.shots is None else str(record.shots)
     ended = written_at(record)
     return Content(
@@ -85,6 +85,16 @@ def content(record: Record) -> Content:
         seconds=sum(filter(None, (record.seconds.train, record.seconds.eval))),
         whole=record.model_dump_json(indent=1),
     )
+
+
+def _with_unit(name: str) -> str:
+    """A metric's name with its unit.
+
+    >>> _with_unit("latency.first.p50"), _with_unit("latency.first.count"), _with_unit("flops.train")
+    ('latency.first.p50_seconds', 'latency.first.count', 'flops.train')
+    """
+    unit = next((unit for start, unit in UNITS.items() if name.startswith(start)), "")
+    return f"{name}_{unit}" if unit and not name.endswith(".count") else name
 
 
 def spell(value: Value) -> str:
