@@ -4,6 +4,7 @@ become markup."""
 from __future__ import annotations
 
 from bisect import bisect_left
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -39,11 +40,13 @@ def typeset(paper: Paper) -> bytes:
 
 
 def choose(paper: Paper) -> dict[str, str]:
-    """What is printed: the most detailed paper of at most `MOST_PAGES` pages, else the least detailed."""
+    """What is printed: the most detailed paper of at most `MOST_PAGES` pages, else the least detailed. The appendix of
+    a paper that would fill one page has a page of its own."""
     template = _template()
-    inputs = [{"report": detail, "plots": paper.plots} for detail in paper.details]
-    tried = range(len(inputs) - 1)
-    return inputs[bisect_left(tried, True, key=lambda place: count_pages(template, inputs[place]) <= MOST_PAGES)]
+    inputs = [{"report": detail, "plots": paper.plots, "appendix": "follows"} for detail in paper.details]
+    pages = cache(lambda place: count_pages(template, inputs[place]))
+    chosen = bisect_left(range(len(inputs) - 1), True, key=lambda place: pages(place) <= MOST_PAGES)
+    return inputs[chosen] | ({"appendix": "apart"} if pages(chosen) == 1 else {})
 
 
 def count_pages(template: bytes, inputs: dict[str, str]) -> int:

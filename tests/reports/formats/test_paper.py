@@ -26,6 +26,8 @@ from tunefront.reports.plots import panel_plots, study_plots
 from tunefront.reports.sections.document import Report, compose
 from tunefront.reports.sections.short_tables import TIED
 
+PLOTTED = 4
+"""Panels whose plots are drawn: no paper shows those of more."""
 TASKS = ("cr", "sst2", "trec")
 STREAM = [
     *alone("full", dict.fromkeys(TASKS, 0.8)),
@@ -44,7 +46,8 @@ def drawn(records: Sequence[Record]) -> tuple[Report, paper.Paper]:
     """The report and its paper."""
     places = getattr(records, "places", None)
     report = compose(records, answers=AnswerFiles(places or {}), places=places)
-    plots = [panel_plots.pictures(page) for page in report.pages]
+    few = [panel_plots.pictures(page, narrow=len(report.pages) > 1) for page in report.pages[:PLOTTED]]
+    plots = [*few, *([] for _ in report.pages[PLOTTED:])]
     return report, pdf.content(report, plots, [study_plots.pictures(study) for study in report.studies])
 
 
