@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tunefront.reports.units import MINUS, MISSING
+from tunefront.reports.units import MINUS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -71,9 +71,9 @@ def fold_constant(table: Table) -> Table:
         for place, column in enumerate(table.columns)
         if place >= table.leading and column.numeric and _says_the_same([row[place] for row in table.rows])
     ]
-    if not constant:
-        return table
     kept = [place for place in range(len(table.columns)) if place not in constant]
+    if not constant or len(kept) == table.leading:
+        return table
     said = []
     for place in constant:
         column, cell = table.columns[place], table.rows[0][place]
@@ -88,8 +88,8 @@ def fold_constant(table: Table) -> Table:
 
 def _says_the_same(cells: Sequence[Cell]) -> bool:
     first = cells[0]
-    known = first.text not in ("", MISSING) or first.minor
-    return bool(known) and all((cell.text, cell.minor) == (first.text, first.minor) for cell in cells)
+    known = first.number is not None or first.minor != ""
+    return known and all((cell.text, cell.minor) == (first.text, first.minor) for cell in cells)
 
 
 def number_in(text: str) -> float | None:

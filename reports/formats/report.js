@@ -390,7 +390,7 @@
       const shapes = state.up === "gap" && panel.reference !== null ? [{ type: "line", xref: "paper", x0: 0, x1: 1, y0: 0, y1: 0, line: { color: soft, width: 1 }, layer: "below" }] : [];
       if (scale.edge !== null && scale.edge !== undefined) shapes.push({ type: "line", yref: "paper", y0: 0, y1: 1, x0: scale.edge, x1: scale.edge, line: { color: rule, width: 1, dash: "dot" }, layer: "below" });
       const font = { family: css("--sans"), size: 12, color: soft };
-      const unit = cost && { B: "bytes", FLOP: "FLOPs", s: "seconds" }[cost.unit];
+      const unit = cost && ({ B: "bytes", FLOP: "FLOPs", s: "seconds" }[cost.unit] || cost.unit);
       const title = cost ? cost.title + (unit && !cost.title.toLowerCase().includes(unit.toLowerCase()) ? `, ${unit}` : "") + (scale.log ? " (log scale)" : "") : "";
       const figure = {
         font, margin, height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: false, shapes,
