@@ -42,10 +42,11 @@ class EventFiles:
         done again."""
         known = self._known.get(content.key[:LONGEST_KEY])
         folder = self._known.setdefault(content.key[:LONGEST_KEY], self._folder / folder_name(content))
-        events = folder / f"events.out.tfevents.{content.ended.timestamp():.0f}.{content.digest[:LONGEST_KEY]}"
-        record = folder / FILE
-        if events.is_file() and record.is_file() and record.read_bytes() == content.whole.encode():
+        ending, record = content.digest[:LONGEST_KEY], folder / FILE
+        whole = record.is_file() and record.read_bytes() == content.whole.encode()
+        if whole and any(folder.glob(f"events.out.tfevents.*.{ending}")):
             return "same"
+        events = folder / f"events.out.tfevents.{content.ended.timestamp():.0f}.{ending}"
         with writing(events) as file:
             file.write(_encoded(content))
         for other in folder.glob("*tfevents*"):  # those of an earlier state of the record, and half-written ones

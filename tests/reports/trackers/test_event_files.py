@@ -95,6 +95,15 @@ def test_pushing_twice_writes_nothing(tmp_path: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == states
 
 
+def test_a_record_without_a_time_is_the_same_later(tmp_path: Path) -> None:
+    """Its run ends when it is pushed first."""
+    timeless = changed(IA3, {"environment.created_at": None})
+    push([timeless], f"tensorboard:{tmp_path}")
+    (events,) = only(tmp_path).glob("events*")
+    events.rename(events.with_name(events.name.replace(events.name.split(".")[3], "1")))  # long ago
+    assert push([timeless], f"tensorboard:{tmp_path}").same == 1
+
+
 def test_a_changed_record_takes_the_place_of_its_run(tmp_path: Path) -> None:
     push([IA3], f"tensorboard:{tmp_path}")
     later = changed(IA3, {"scores.test": {"accuracy": 0.25}, "label": "renamed"})
