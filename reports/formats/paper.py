@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from tunefront.reports import units
 from tunefront.reports.costs.table import short_table
+from tunefront.reports.formats.html import LEAST
 from tunefront.reports.names import abbreviate, elide, join_names
 from tunefront.reports.plots import ranks
 from tunefront.reports.plots.panel_plots import CROWDED
@@ -207,7 +208,10 @@ def _panel(page: Page, pictures: Sequence[Picture], several: bool, detail: Detai
     basis, where = _basis(page), f", {_short(page.title)}" if several else ""
     blocks: list[Block] = [_heading(page.title if several else "Results")]
     blocks += [_text(sentence, "soft") for sentence in page.findings[1:]][: detail.notes]
-    blocks += [_table(part, where, basis) for part in split_wide(short_tables.score_table(page, kept), 13)]
+    table = short_tables.score_table(page, kept)
+    if page.shaded and any(cell.shade is not None for row in table.rows for cell in row):
+        table = replace(table, note=f"{table.note} {_explain_shades(page)}")
+    blocks += [_table(part, where, basis) for part in split_wide(table, 13)]
     sure = short_tables.certainty_table(page, kept)
     blocks += [] if sure is None else [_table(sure, where, basis)]
     blocks += [
@@ -229,6 +233,11 @@ def _panel(page: Page, pictures: Sequence[Picture], several: bool, detail: Detai
     if shorts:
         blocks.append({"kind": "facts", "lines": _shortened(shorts), "after": "The breakdowns are in report.html."})
     return blocks
+
+
+def _explain_shades(page: Page) -> str:
+    base = "" if page.panel.reference is None else page.panel.reference.label
+    return f"Shaded: the difference to {base} on the task, blue above and orange below; the darkest is the largest."
 
 
 def _cost_plots(page: Page, pictures: Sequence[Picture], where: str, detail: Detail, plots: _Plots) -> list[Block]:
@@ -375,8 +384,17 @@ def _table(table: Table, where: str = "", basis: str = "") -> Block:
         ]
         for row in table.rows
     ]
+    most = max([LEAST, *(abs(cell.shade) for row in table.rows for cell in row if cell.shade is not None)])
     rows = [
-        [{"text": text, "minor": cell.minor, "strong": cell.strong} for text, cell in zip(shown, row, strict=True)]
+        [
+            {
+                "text": text,
+                "minor": cell.minor,
+                "strong": cell.strong,
+                "shade": None if cell.shade is None else round(cell.shade / most, 3),
+            }
+            for text, cell in zip(shown, row, strict=True)
+        ]
         for shown, row in zip(texts, table.rows, strict=True)
     ]
     longest = [max((len(row[place]) for row in texts), default=0) for place in range(len(table.columns))]

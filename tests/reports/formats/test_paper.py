@@ -207,3 +207,23 @@ def test_hostile_names_are_text_in_the_pdf(tmp_path: Path) -> None:
     text = " ".join(plain(subprocess.run(command, capture_output=True, check=True, text=True).stdout).split())
     for name in names:
         assert name in text
+
+
+def test_scores_are_shaded_by_their_difference_to_the_reference() -> None:
+    report, made = drawn_once("8x5")
+    panel = report.pages[0].panel
+    scores = next(table for table in blocks(made, "table") if table["caption"].startswith("Scores"))
+    shades = {plain(row[0]["text"]): [cell["shade"] for cell in row] for row in scores["rows"]}
+    gaps = {
+        entry.label: [panel.task_differences(entry, task) for task in panel.tasks]
+        for entry in panel.entries
+        if entry is not panel.reference
+    }
+    means = {label: [sum(values) / len(values) for values in by_task] for label, by_task in gaps.items()}
+    most = max(abs(mean) for by_task in means.values() for mean in by_task)
+    for label, by_task in means.items():
+        assert [shade for shade in shades[label] if shade is not None] == pytest.approx(
+            [mean / most for mean in by_task], abs=1e-3
+        )
+    assert set(shades["full"]) == {None}
+    assert "the difference to full on the task, blue above and orange below" in scores["note"]
