@@ -197,7 +197,7 @@ def _wishart(generator: np.random.Generator, size: int, df: int, methods: int) -
 def _run_variance(factors: Floats, weights: Floats, run_df: int) -> Floats:
     """Each contrast's run variance as `contrasts` has it, for factors (draws, k, methods) of `run_df` covariances."""
     methods = factors.shape[2]
-    own: Floats = np.sum((factors @ weights.T) ** 2, axis=1) / run_df
+    own = _quadratic(factors, weights) / run_df
     if run_df >= ENOUGH:
         return own
     trace, total = (factors**2).sum((1, 2)) / run_df, np.sum(factors.sum(2) ** 2, axis=1) / run_df
@@ -205,6 +205,26 @@ def _run_variance(factors: Floats, weights: Floats, run_df: int) -> Floats:
     shared = pairs[:, None] * (weights**2).sum(1) / 2
     larger: Floats = np.maximum(own, (run_df * own + PRIOR_DF * shared) / (run_df + PRIOR_DF))
     return larger
+
+
+def _quadratic(factors: Floats, weights: Floats) -> Floats:
+    """w'F'Fw for factors F (draws, k, methods) and each row w of `weights`, (draws, contrasts).
+
+    A contrast of two methods needs three numbers of F'F: for all pairs of 40 methods this takes a twentieth of the time
+    of the products with every contrast.
+    """
+    if (np.count_nonzero(weights, axis=1) > 2).any():
+        whole: Floats = np.sum((factors @ weights.T) ** 2, axis=1)
+        return whole
+    gram = factors.transpose(0, 2, 1) @ factors
+    order = np.argsort(weights == 0, axis=1, kind="stable")[:, :2]  # the places of the two that are not 0
+    first, second = order[:, 0], order[:, -1]
+    rows = np.arange(len(weights))
+    left = weights[rows, first]
+    right = np.where(first == second, 0.0, weights[rows, second])
+    found: Floats = left**2 * gram[:, first, first] + right**2 * gram[:, second, second]
+    found += 2 * left * right * gram[:, first, second]
+    return np.maximum(found, 0.0)  # rounding
 
 
 def _moderated(run: Floats, run_df: int) -> Floats:

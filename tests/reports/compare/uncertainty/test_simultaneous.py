@@ -144,3 +144,14 @@ def test_drawn_covariances_have_the_mean_and_variance_of_wishart(df):
     drawn = np.swapaxes(factors, 1, 2) @ factors
     assert drawn.mean(0) == pytest.approx(df * np.eye(4), abs=0.06 * df)
     assert drawn.var(0) == pytest.approx(df * (1 + np.eye(4)), rel=0.15)
+
+
+@pytest.mark.parametrize("methods", [1, 2, 5, 40])
+def test_quadratic_forms_of_pairs_are_those_of_any_contrasts(methods):
+    generator = np.random.default_rng(0)
+    factors = generator.standard_normal((7, 3, methods))
+    pairs = pair_weights(methods, [(a, b) for a in range(methods) for b in range(methods)])
+    mixed = generator.standard_normal((4, methods))
+    for weights in (pairs, np.eye(methods), -2 * np.eye(methods), mixed, np.vstack([pairs, mixed])):
+        expected = np.einsum("dkm,cm->dkc", factors, weights) ** 2
+        np.testing.assert_allclose(simultaneous._quadratic(factors, weights), expected.sum(1), atol=1e-9)
