@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Picture", "inline", "pictures", "save"]
 
-WIDE, NARROW, SMALL = (7.4, 4.7), (4.1, 4.5), (4.1, 3.3)
-"""Sizes in inches: the trade-off plot on a large screen, on a phone, and a small plot."""
+WIDE, SMALL = (7.4, 4.7), (4.1, 3.3)
+"""Sizes in inches: the trade-off plot, and a small plot."""
 CROWDED = 14
 """With more entries than this, the cost plots are as wide as the trade-off plot."""
 
@@ -38,10 +38,9 @@ def pictures(page: Page, narrow: bool = True, costs: bool = True, ledgers: bool 
         drawing = tradeoff.draw(page.panel, cost, *((WIDE, 9.0) if wide else (SMALL, 8.5)))
         if not drawing.points:
             continue
-        small = tradeoff.draw(page.panel, cost, NARROW, 9.0).figure if main and narrow else None
         note = " ".join(filter(None, (_explain_tradeoff(page) if main else "", _name_missing(drawing.absent))))
         name = f"{page.tag}-{'tradeoff' if main else cost.field.replace('.', '-')}"
-        drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, small, wide, main=main))
+        drawn.append(Picture(name, cost.title, _alt(page, cost, drawing), note, drawing.figure, None, wide, main=main))
     return drawn + ranks.pictures(page, narrow) + (breakdowns.pictures(page, narrow) if ledgers else [])
 
 
