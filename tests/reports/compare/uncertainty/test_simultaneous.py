@@ -155,3 +155,4 @@ def test_quadratic_forms_of_pairs_are_those_of_any_contrasts(methods):
     for weights in (pairs, np.eye(methods), -2 * np.eye(methods), mixed, np.vstack([pairs, mixed])):
         expected = np.einsum("dkm,cm->dkc", factors, weights) ** 2
         np.testing.assert_allclose(simultaneous._quadratic(factors, weights), expected.sum(1), atol=1e-9)
+        np.testing.assert_allclose(simultaneous._products(factors[:, 0], weights), factors[:, 0] @ weights.T, atol=1e-9)
