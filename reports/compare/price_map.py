@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from tunefront.reports.compare.prices import Prices
 from tunefront.reports.compare.query_comparison import Contest
 from tunefront.reports.compare.query_costs import PRICE, Way
-from tunefront.reports.compare.query_prices import DEVICE, HOUR, priced, time_to_live
+from tunefront.reports.compare.query_prices import DEVICE, HOUR, medians, priced, time_to_live
 
 TOTALS = tuple(10**power for power in range(8))
 """Numbers of all queries."""
@@ -30,8 +30,8 @@ class Winner:
 
 @dataclass(frozen=True)
 class PriceMap:
-    """The cheapest way by one model of price. `rates` are queries an hour, (None,) if nothing expires; `winners` has a
-    row per number of queries and a column per rate, None where no way has a price."""
+    """The cheapest way by one model of price. `rates` are queries an hour, (None,) if no way keeps what could expire;
+    `winners` has a row per number of queries and a column per rate, None where no way has a price."""
 
     model: str
     rates: tuple[float | None, ...]
@@ -59,11 +59,13 @@ def candidates(ways: Iterable[Way], labels: Iterable[str]) -> list[Way]:
 
 
 def price_map(ways: Sequence[Way], prices: Prices, model: str) -> PriceMap | None:
-    """The map of these ways; None if fewer than two of them have a price."""
-    rates = rates_around(time_to_live(prices, model))
-    contests = [Contest(priced(ways, prices, model, rate), PRICE, model == DEVICE) for rate in rates]
-    if max(len(contest.ways) for contest in contests) < 2:
+    """The map of these ways; None unless a trained and a prompted one have a price."""
+    known = [(way, price) for way in ways if (price := medians(way, prices, model)) is not None]
+    if {way.trained for way, _ in known} != {True, False}:
         return None
+    expires = any(price.miss for _, price in known)
+    rates = rates_around(time_to_live(prices, model) if expires else None)
+    contests = [Contest(priced(ways, prices, model, rate), PRICE, model == DEVICE) for rate in rates]
     rows = tuple(tuple(_winner(contest, total) for contest in contests) for total in TOTALS)
     return PriceMap(model, rates, TOTALS, rows)
 

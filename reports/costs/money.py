@@ -1,4 +1,4 @@
-"""Train or prompt in money: prices of training and of queries, break-even by price, and the cheapest way."""
+"""Costs in money: prices of training and of queries, break-even by price, and the cheapest way."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def ledger(panel: Panel, names: Mapping[str, str], prices: Prices | None, maps: 
     left = [f"Seconds are not priced: {panel.timing_mismatch}."] if unpriced else []
     texts = (f"{prices.stamp} {TEXT}", *(BY_MODEL[model] for model in models), *left)
     short = next(filter(None, soonest), "") if shown else "nothing has a price"
-    return Ledger("prices", "Train or prompt, in money", short, texts, shown)
+    return Ledger("prices", "Costs in money", short, texts, shown)
 
 
 def models_shown(panel: Panel, prices: Prices) -> list[str]:
@@ -176,6 +176,8 @@ def _expires(prices: Prices, found: PriceMap) -> str:
     seconds = time_to_live(prices, found.model)
     if seconds is None:
         return "The prices have no time to live of a cache, so the queries of an hour change nothing. "
+    if found.rates == (None,):
+        return "Nothing is kept that could expire, so the queries of an hour change nothing. "
     return f"A cache expires {units.seconds(seconds)} after its last use. "
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare.entries import family_of
 from tunefront.reports.compare.query_comparison import compare_ways
 from tunefront.reports.compare.query_costs import MEASURES, WITHOUT_CACHE
-from tunefront.reports.compare.query_prices import NAMES
+from tunefront.reports.compare.query_prices import NAMES, priced
 from tunefront.reports.costs import memory, money, step_ratios, storage
-from tunefront.reports.costs.train_or_prompt import panel_ways
+from tunefront.reports.costs.train_or_prompt import MEASURED, panel_ways
 from tunefront.reports.plots import bars, curves, heat_maps, style
 from tunefront.reports.plots.bars import Part, Stack
 from tunefront.reports.plots.curves import Curve, Titles
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.panels import Panel
     from tunefront.reports.compare.price_map import PriceMap, Winner
+    from tunefront.reports.compare.prices import Prices
     from tunefront.reports.compare.query_comparison import Pair
     from tunefront.reports.compare.query_costs import Way
+    from tunefront.reports.costs.train_or_prompt import Measure
     from tunefront.reports.sections.document import Page
 
 COLOURS = {
@@ -53,7 +56,7 @@ FONT = 8.5
 
 def pictures(page: Page, narrow: bool = True) -> list[Picture]:
     """The plots of all ledgers of a panel; `narrow`: including those for small screens."""
-    drawers = {"storage": _storage, "break-even": _break_even, "prices": _maps, "memory": _memory, "time": _time}
+    drawers = {"storage": _storage, "break-even": _break_even, "prices": _prices, "memory": _memory, "time": _time}
     shown = [ledger.tag for ledger in page.ledgers if ledger.tag in drawers]
     return [picture for tag in shown for picture in drawers[tag](page, narrow)]
 
@@ -89,42 +92,74 @@ def _storage(page: Page, narrow: bool) -> list[Picture]:
 
 
 def _break_even(page: Page, narrow: bool) -> list[Picture]:
-    """Plots of the total cost over the number of queries, for each way of answering them."""
-    everything = panel_ways(page.panel, page.names)
-    several = len(everything) > 1
-    pictures = []
-    for number, (task, ways) in enumerate(list(everything.items())[:DRAWN_TASKS]):
-        for measure in MEASURES:
-            if measure == "seconds" and page.panel.timing_mismatch:
-                continue
-            crossings = [pair for pair in compare_ways(ways, measure) if pair.crossing.queries is not None]
-            drawn, marks, farthest = _cumulative(page.panel, ways, measure)
-            if not crossings and not compare_ways(ways, measure):
-                continue
-            what = {"flops": "FLOPs", "seconds": "seconds"}[measure]
-            title = f"{what[0].upper()}{what[1:]} of training and n queries" + (f", {task}" if several else "")
-            unit = {"flops": "", "seconds": "s"}[measure]
-            figure = curves.draw(drawn, Titles("Queries n", f"Total {what}", unit), SMALL, FONT, marks)
-            met = [f"{p.trained.label} and {p.prompted.name} at {_place(p, measure)}" for p in crossings]
-            unclear = any(pair.crossing.kind == "unclear" for pair in compare_ways(ways, measure))
-            where = f"Equal costs: {'; '.join(met)}." if met else "" if unclear else "No two costs become equal."
-            text = units.instant if measure == "seconds" else units.si
-            ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
-            alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}".strip()
-            circles = "Circle: training and prompt have the same total cost." if marks else ""
-            dashes = "Dashed: without cache." if any(curve.dashed for curve in drawn) else ""
-            note = " ".join(filter(None, (circles, dashes, UNCLEAR if unclear else "")))
-            name = f"{page.tag}-break-even-{measure}" + (f"-{number + 1}" if several else "")
-            pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="break-even"))
-    return pictures
+    """Plots of the total cost over the number of queries, for each way of answering them, in FLOPs and seconds."""
+    ways = panel_ways(page.panel, page.names)
+    measures = [MEASURED[key] for key in MEASURES if key == "flops" or not page.panel.timing_mismatch]
+    return [
+        picture
+        for number, task in enumerate(list(ways)[:DRAWN_TASKS])
+        for measure in measures
+        for picture in _totals(page, ways[task], measure, Place("break-even", measure.key, number, task, len(ways) > 1))
+    ]
 
 
-def _maps(page: Page, narrow: bool) -> list[Picture]:
-    """Maps of the cheapest way over the queries of an hour and the number of queries, where a cache expires."""
-    prices, ways = page.prices, panel_ways(page.panel, page.names)
-    if prices is None:
+def _prices(page: Page, narrow: bool) -> list[Picture]:
+    """The same in money, by each model of price, and the maps of the cheapest way."""
+    if page.prices is None:
         return []
-    styles = family_styles(page.panel)
+    ways, drawn = panel_ways(page.panel, page.names), []
+    for model in money.models_shown(page.panel, page.prices):
+        measure, note = money.measure_of(page.prices, model), page.prices.stamp
+        for number, task in enumerate(list(ways)[:DRAWN_TASKS]):
+            place = Place("prices", f"total-{model}", number, task, len(ways) > 1)
+            drawn += _totals(page, priced(ways[task], page.prices, model), measure, place, note)
+    return drawn + _maps(page, page.prices)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a plot of one task belongs: its ledger, its name there, and the task, one of `several` if there are."""
+
+    ledger: str
+    name: str
+    number: int
+    task: str
+    several: bool
+
+    def name_in(self, page: Page) -> str:
+        """The plot's name in files."""
+        return f"{page.tag}-{self.ledger}-{self.name}" + (f"-{self.number + 1}" if self.several else "")
+
+    def titled(self, title: str) -> str:
+        """A title with the task if there are several."""
+        return title + (f", {self.task}" if self.several else "")
+
+
+def _totals(page: Page, ways: Sequence[Way], measure: Measure, place: Place, further: str = "") -> list[Picture]:
+    """The plot of the total cost of every way over the number of queries; empty if no two ways are compared."""
+    pairs = compare_ways(ways, measure.key, measure.noisy)
+    if not pairs:
+        return []
+    crossings = [pair for pair in pairs if pair.crossing.queries is not None]
+    drawn, marks, farthest = _cumulative(page.panel, ways, measure, crossings)
+    title = place.titled(f"{measure.name[0].upper()}{measure.name[1:]} of training and n queries")
+    unit = "" if measure.key == "flops" else measure.unit
+    figure = curves.draw(drawn, Titles("Queries n", f"Total {measure.name}", unit), SMALL, FONT, marks)
+    met = [f"{pair.trained.label} and {pair.prompted.name} at {_place(pair, measure)}" for pair in crossings]
+    unclear = any(pair.crossing.kind == "unclear" for pair in pairs)
+    where = f"Equal costs: {'; '.join(met)}." if met else "" if unclear else "No two costs become equal."
+    text = {"flops": units.si, "seconds": units.instant}.get(measure.key, measure.write)
+    ends = "; ".join(f"{curve.label} {text(curve.points[-1][1])}" for curve in drawn)
+    alt = f"{title} on {page.title}, after {farthest:,.0f} queries: {ends}. {where}".strip()
+    circles = "Circle: training and prompt have the same total cost." if marks else ""
+    dashes = "Dashed: without cache." if any(curve.dashed for curve in drawn) else ""
+    note = " ".join(filter(None, (circles, dashes, UNCLEAR if unclear else "", further)))
+    return [Picture(place.name_in(page), title, alt, note, figure, wide=False, ledger=place.ledger)]
+
+
+def _maps(page: Page, prices: Prices) -> list[Picture]:
+    """Maps of the cheapest way over the queries of an hour and the number of queries, where a cache expires."""
+    ways, styles = panel_ways(page.panel, page.names), family_styles(page.panel)
     colours = {way.name: styles[family_of(way.label)][0] for own in ways.values() for way in own}
     pictures = []
     for model, by_task in page.maps.items():
@@ -141,12 +176,12 @@ def _maps(page: Page, narrow: bool) -> list[Picture]:
             )
             columns, rows = map(money.rate_text, found.rates), (f"{total:,}" for total in reversed(found.totals))
             grid = heat_maps.Grid(tuple(rows), tuple(columns), cells, "Queries an hour", "Queries in all")
-            title = f"Cheapest way by {NAMES[model]}" + (f", {task}" if len(ways) > 1 else "")
+            place = Place("prices", model, number, task, len(ways) > 1)
+            title = place.titled(f"Cheapest way by {NAMES[model]}")
             note = f"{money.legend(found)} +1: as many others are not distinguished from it. {prices.stamp}"
             alt = f"{title} on {page.title}. {_map_in_words(found)}"
-            name = f"{page.tag}-prices-{model}" + (f"-{number + 1}" if len(ways) > 1 else "")
             figure = heat_maps.draw_grid(grid, SMALL[0], FONT)
-            pictures.append(Picture(name, title, alt, note, figure, wide=False, ledger="prices"))
+            pictures.append(Picture(place.name_in(page), title, alt, note, figure, wide=False, ledger="prices"))
     return pictures
 
 
@@ -175,25 +210,24 @@ def _row_in_words(found: PriceMap, row: Sequence[Winner | None]) -> str:
     )
 
 
-def _place(pair: Pair, measure: str) -> str:
+def _place(pair: Pair, measure: Measure) -> str:
     """The number of queries at which two ways cost the same, in words."""
-    words = pair.crossing.rough if measure == "seconds" else pair.crossing.words
+    words = pair.crossing.rough if measure.noisy else pair.crossing.words
     return words.removeprefix("after ").removeprefix("up to ")
 
 
 def _cumulative(
-    panel: Panel, ways: Sequence[Way], measure: str
+    panel: Panel, ways: Sequence[Way], measure: Measure, met: Sequence[Pair]
 ) -> tuple[list[Curve], list[tuple[float, float, str]], float]:
     """The curves of all ways, the circles at break-even points, and the largest number of queries."""
     styles = family_styles(panel)
     colours = {entry.label: styles[entry.family][0] for entry in panel.entries}
-    met = [pair for pair in compare_ways(ways, measure) if pair.crossing.queries is not None]
     near = [pair for pair in met if pair.crossing.queries and pair.crossing.queries <= FARTHEST]
     farthest = max([1000.0, *(5 * (pair.crossing.queries or 0) for pair in near)])
     places = [farthest ** (i / 60) for i in range(61)]
     drawn = []
     for way in ways:
-        line = way.line(measure)
+        line = way.line(measure.key)
         if line is not None:
             points = _over(places, line.at)
             drawn += [Curve(way.name, colours[way.label], points, way.how == WITHOUT_CACHE)] if points else []

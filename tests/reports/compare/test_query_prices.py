@@ -146,6 +146,17 @@ def test_the_map_has_the_break_even_of_every_rate():
         assert "ia3" not in names[total]
 
 
+def test_there_is_no_map_without_a_prompt_or_without_what_is_trained():
+    trained, *shown = ways()
+    assert price_map([trained, ways()[0]], PRICES, TOKENS) is None
+    assert price_map(shown, PRICES, TOKENS) is None
+
+
+def test_where_nothing_is_kept_the_rate_of_queries_is_no_matter():
+    read = ways(flops__prefix=None, seconds__prefix=None, prompt__kv_cache_bytes=None)
+    assert price_map(read, PRICES, TOKENS).rates == (None,)
+
+
 def test_what_is_not_distinguished_is_named_with_the_cheapest():
     """Two trained methods with equal FLOPs per query and in training differ by noise alone."""
     same = {**NUMBERS, **TRAINED}

@@ -59,7 +59,12 @@ def test_every_table_and_plot_has_the_date_and_the_source_of_its_prices():
     assert len(ledger.tables) == 6
     assert all(PRICES.stamp in table.note for table in ledger.tables)
     drawn = [picture for picture in breakdowns.pictures(page) if picture.ledger == "prices"]
-    assert len(drawn) == 2
+    assert [picture.title for picture in drawn] == [
+        "EUR by device-hours of training and n queries",
+        "EUR by tokens of training and n queries",
+        "Cheapest way by device-hours",
+        "Cheapest way by tokens",
+    ]
     assert all(PRICES.stamp in picture.note for picture in drawn)
     assert all("2026-01-31" in cost.title for cost in price_costs(PRICES))
 
@@ -83,7 +88,7 @@ def test_a_map_is_drawn_where_a_cache_expires_and_its_table_is_below():
     assert [column.head for column in table.columns[1:]] == ["1", "3", "10", "30", "100", "300"]
     for_ever = Prices(PRICES.currency, PRICES.date, PRICES.source, tokens=PRICES.tokens.__class__(2.0, 8.0, 0.5))
     page = page_of(prices=for_ever)
-    assert not [picture for picture in breakdowns.pictures(page) if picture.ledger == "prices"]
+    assert not [picture for picture in breakdowns.pictures(page) if picture.title.startswith("Cheapest")]
 
 
 @pytest.mark.parametrize("width", [80, 60])
@@ -92,6 +97,13 @@ def test_tables_of_prices_fit_a_terminal(width):
         stream = io.StringIO()
         Console(file=stream, width=width).print(as_rich(table))
         assert max(map(len, stream.getvalue().splitlines())) <= width
+
+
+def test_the_plot_of_prices_marks_the_break_even_worked_out_by_hand():
+    pictures = {picture.name: picture for picture in breakdowns.pictures(page_of()) if picture.ledger == "prices"}
+    (tokens,) = [picture for name, picture in pictures.items() if name.endswith("prices-total-tokens")]
+    assert "ia3 and icl:k=4 with cache at 7,996 queries" in tokens.alt
+    assert "Circle" in tokens.note
 
 
 def test_seconds_of_different_machines_are_not_priced():
