@@ -220,7 +220,7 @@ def record_of(
         flops=costs.flops,
         seconds=costs.seconds,
         cpu_seconds=costs.cpu_seconds,
-        latency=costs.latency,
+        latency_seconds=costs.latency,
         examples_per_second=costs.examples_per_second,
         memory=costs.memory,
         environment=surroundings,

@@ -619,7 +619,7 @@ class Record(BaseModel):
     flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")
     seconds: Seconds = Field(default=Seconds(), description="seconds of training and scoring")
     cpu_seconds: CpuSeconds = Field(default=CpuSeconds(), description="processor time of training and scoring")
-    latency: Latency = Field(default=Latency(), description="seconds of single queries")
+    latency_seconds: Latency = Field(default=Latency(), description="seconds of single queries")
     examples_per_second: ExamplesPerSecond = Field(
         default=ExamplesPerSecond(), description="rows through the model per second"
     )
@@ -688,7 +688,7 @@ def leaves() -> dict[str, FieldInfo]:
 
 _VARYING = (
     *("attempts", "paper", "deviations", "method_file", "method_sources"),
-    *("seconds", "cpu_seconds", "latency", "examples_per_second", "mixed"),
+    *("seconds", "cpu_seconds", "latency_seconds", "examples_per_second", "mixed"),
     *("memory.cuda", "memory.start_resident_bytes"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
     *("environment.cpu_model", "environment.device_name"),

@@ -109,11 +109,11 @@ WITHOUT_REUSE = Cost("flops.inference_per_example_without_reuse", "Inference FLO
 TRAIN_SECONDS = Cost("seconds.train", "Training time", "s", timed=True)
 EVAL_SECONDS = Cost("seconds.eval", "Scoring time", "s", timed=True)
 LATENCY = Cost(
-    "latency.after_prefix.p50",
+    "latency_seconds.after_prefix.p50",
     "Seconds of a query alone (median)",
     "s",
     timed=True,
-    derive=lambda record: None if record.latency.after_prefix is None else record.latency.after_prefix.p50,
+    derive=lambda record: getattr(record.latency_seconds.after_prefix, "p50", None),
 )
 """Of a query after what is read once, on the model as the method leaves it."""
 QUERY_SECONDS = Cost(

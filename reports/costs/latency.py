@@ -27,7 +27,7 @@ TEXT = (
 
 def ledger(panel: Panel, index: int) -> Ledger | None:
     """The ledger of a panel; None if no single query was timed, or if seconds cannot be compared."""
-    if panel.timing_mismatch or not any(record.latency.after_prefix for record in panel.records):
+    if panel.timing_mismatch or not any(record.latency_seconds.after_prefix for record in panel.records):
         return None
     return Ledger("latency", "Seconds of a single query", _short(panel), (TEXT,), (_table(panel, index),))
 
@@ -60,7 +60,7 @@ def value_of(entry: Entry, series: str, part: str) -> float | None:
 
 
 def _read(record: Record, series: str, part: str) -> float | None:
-    found: Percentiles | None = getattr(record.latency, series)
+    found: Percentiles | None = getattr(record.latency_seconds, series)
     value: float | None = None if found is None else getattr(found, part)
     return value
 
@@ -75,7 +75,7 @@ def _cell(value: float | None, link: str) -> Cell:
 
 def _count(entry: Entry) -> Cell:
     """The fewest queries of a run."""
-    counts = finite_values(entry.all, lambda record: getattr(record.latency.after_prefix, "count", None))
+    counts = finite_values(entry.all, lambda record: getattr(record.latency_seconds.after_prefix, "count", None))
     return Cell(units.count(min(counts, default=None)))
 
 

@@ -19,7 +19,7 @@ NUMBERED = ("schema_version", "shots", "draw_seed", "seed")
 """Numbers that name a cell, or are no measurement: tags, like texts."""
 IDENTITY = ("method", "label", "backbone", "task", "template", "shots", "draw_seed", "seed", "status", "reason")
 """The tags by which one looks for a run, in the order in which they are shown."""
-UNITS = {"memory.phases.": "bytes", "memory.cuda.": "bytes", "latency.": "seconds"}
+UNITS = {"memory.phases.": "bytes", "memory.cuda.": "bytes"}
 """Start of the fields whose names lack their unit -> the unit: the names of all others, or of their group, have it."""
 DERIVED = ("score", "selection_score", "task_bytes", "peak_memory_bytes")
 """Numbers that follow from fields of a record."""
@@ -90,11 +90,11 @@ def content(record: Record) -> Content:
 def _with_unit(name: str) -> str:
     """A metric's name with its unit.
 
-    >>> _with_unit("latency.first.p50"), _with_unit("latency.first.count"), _with_unit("flops.train")
-    ('latency.first.p50_seconds', 'latency.first.count', 'flops.train')
+    >>> _with_unit("memory.phases.load.inputs"), _with_unit("flops.train")
+    ('memory.phases.load.inputs_bytes', 'flops.train')
     """
     unit = next((unit for start, unit in UNITS.items() if name.startswith(start)), "")
-    return f"{name}_{unit}" if unit and not name.endswith(".count") else name
+    return f"{name}_{unit}" if unit else name
 
 
 def spell(value: Value) -> str:

@@ -157,7 +157,7 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
         *("spans", *(f"stream.{name}" for name in Stream.model_fields)),  # part of no protocol
         *(f"mixed.{name}" for name in Mixed.model_fields),
         *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration"),
-        *("seconds.prefix", "cpu_seconds.prefix", "latency.first", "latency.merged"),
+        *("seconds.prefix", "cpu_seconds.prefix", "latency_seconds.first", "latency_seconds.merged"),
         *("storage.demonstration_bytes", "scores.selection"),
         *("environment.device_name", "environment.git_commit", "memory.cuda"),
     }

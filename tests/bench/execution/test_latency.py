@@ -129,7 +129,7 @@ def ran(cell: Cell) -> Record:
 def test_recorded_percentiles_are_those_of_an_independent_clock(cell: Callable[..., Cell]) -> None:
     """The test's clock stops within each query, so every recorded second is at least its own, by little."""
     Slow.seen.clear()
-    found = ran(cell("slow_to_answer", latency_queries=100)).latency.after_prefix
+    found = ran(cell("slow_to_answer", latency_queries=100)).latency_seconds.after_prefix
     assert found is not None
     assert found.count == 100
     own = sorted(Slow.seen[-100:])
@@ -151,23 +151,23 @@ def test_waiting_for_queries_is_on_no_other_clock(cell: Callable[..., Cell]) -> 
 
 def test_the_number_of_queries_is_the_one_that_is_given(cell: Callable[..., Cell]) -> None:
     """There are 12 rows, which are asked again."""
-    found = ran(cell("bitfit", latency_queries=30)).latency.after_prefix
+    found = ran(cell("bitfit", latency_queries=30)).latency_seconds.after_prefix
     assert found is not None
     assert found.count == 30
     assert found.p95 is not None
     assert found.p99 is None
-    assert ran(cell("bitfit", latency_queries=0)).latency == Latency()
+    assert ran(cell("bitfit", latency_queries=0)).latency_seconds == Latency()
 
 
 def test_by_default_queries_take_a_share_of_the_time(
     cell: Callable[..., Cell], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(latency, "SHARE", 0.0)
-    found = ran(cell("bitfit")).latency.after_prefix
+    found = ran(cell("bitfit")).latency_seconds.after_prefix
     assert found is not None
     assert found.count == latency.FEWEST
     monkeypatch.setattr(latency, "SHARE", 1e9)
-    found = ran(cell("bitfit")).latency.after_prefix
+    found = ran(cell("bitfit")).latency_seconds.after_prefix
     assert found is not None
     assert found.count == latency.MOST
 
@@ -193,14 +193,14 @@ def test_a_first_query_and_merged_weights_are_timed_where_there_are_any(
     method: str, name: str, known: set[str], cell: Callable[..., Cell]
 ) -> None:
     """A prompt of an encoder, and demonstrations of an encoder-decoder, are read with every query."""
-    found = ran(cell(method, name, latency_queries=3)).latency
+    found = ran(cell(method, name, latency_queries=3)).latency_seconds
     assert found.after_prefix is not None
     assert {series for series in ("first", "merged") if getattr(found, series) is not None} == known
 
 
 def test_a_first_query_reads_the_demonstrations_too(cell: Callable[..., Cell]) -> None:
     """Sixteen demonstrations are over a hundred tokens more than a query."""
-    found = ran(cell("icl:k=16", "llama", latency_queries=25, context_length=None)).latency
+    found = ran(cell("icl:k=16", "llama", latency_queries=25, context_length=None)).latency_seconds
     assert found.first is not None
     assert found.after_prefix is not None
     assert found.first.p50 is not None

@@ -258,8 +258,8 @@ def test_plans_behind_a_url_are_read() -> None:
 
 def test_percentiles_are_columns_of_a_table() -> None:
     known = Latency(after_prefix=Percentiles(p50=0.1, p95=0.2, count=30))
-    table = to_frame([Record(**MINIMAL, latency=known)])
-    assert [name for name in table.columns if name.startswith("latency.")] == [
-        f"latency.after_prefix.{name}" for name in Percentiles.model_fields
+    table = to_frame([Record(**MINIMAL, latency_seconds=known)])
+    assert [name for name in table.columns if name.startswith("latency_seconds.")] == [
+        f"latency_seconds.after_prefix.{name}" for name in Percentiles.model_fields
     ]
-    assert table["latency.after_prefix.p95"][0] == 0.2
+    assert table["latency_seconds.after_prefix.p95"][0] == 0.2

@@ -140,9 +140,9 @@ def timed(p50=0.01, count=30):
 
 def test_the_ledger_of_single_queries_has_first_later_and_merged_ones():
     made = [
-        record(label="full", latency__after_prefix=timed(0.004)),
-        record(label="ia3", latency__after_prefix=timed(0.006), latency__merged=timed(0.005)),
-        record(label="bitfit", latency__after_prefix=timed(0.005), latency__first=timed(0.5)),
+        record(label="full", latency_seconds__after_prefix=timed(0.004)),
+        record(label="ia3", latency_seconds__after_prefix=timed(0.006), latency_seconds__merged=timed(0.005)),
+        record(label="bitfit", latency_seconds__after_prefix=timed(0.005), latency_seconds__first=timed(0.5)),
     ]
     ledger = ledger_of(page_of(*made, prices=None), "latency")
     (table,) = ledger.tables
@@ -159,20 +159,22 @@ def test_the_ledger_of_single_queries_has_first_later_and_merged_ones():
 
 def test_single_queries_are_not_compared_between_machines():
     made = [
-        record(label="full", latency__after_prefix=timed()),
-        record(label="ia3", latency__after_prefix=timed(), environment__concurrent_cells=9),
+        record(label="full", latency_seconds__after_prefix=timed()),
+        record(label="ia3", latency_seconds__after_prefix=timed(), environment__concurrent_cells=9),
     ]
     assert ledger_of(page_of(*made, prices=None), "latency") is None
 
 
 def test_an_axis_can_show_prices_and_single_queries():
     page = page_of(
-        *[made.model_copy(update={"latency": record(latency__after_prefix=timed()).latency}) for made in records()]
+        *[
+            made.model_copy(update={"latency_seconds": record(latency_seconds__after_prefix=timed()).latency_seconds})
+            for made in records()
+        ]
     )
     fields = [cost.field for cost in axis_costs(page.panel, price_costs(page.prices))]
-    assert {"price_per_million_queries.device", "price_per_million_queries.tokens", "latency.after_prefix.p50"} <= {
-        *fields
-    }
+    prices = {f"price_per_million_queries.{model}" for model in ("device", "tokens")}
+    assert prices | {"latency_seconds.after_prefix.p50"} <= {*fields}
 
 
 def test_a_report_is_written_with_the_prices_of_a_file(tmp_path: Path):
