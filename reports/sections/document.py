@@ -63,9 +63,9 @@ class Runs:
 @dataclass(frozen=True)
 class Page:
     """One panel in the report. `tag` is used in file names and ids; `reference` is the requested label; `answer` is
-    the recommendation, and the best method within each budget; `lead` are the
-    findings that are not at the top of the report; `undrawn` names the costs without a plot; `names` are the tasks'
-    short names, `prices` those of the user, `maps` say which way is cheapest by them."""
+    the recommendation, and the best method within each budget; `findings` say how sure that is; `undrawn` names the
+    costs without a plot; `names` are the tasks' short names, `prices` those of the user, `maps` say which way is
+    cheapest by them."""
 
     panel: Panel
     tag: str
@@ -73,7 +73,6 @@ class Page:
     reference: str
     answer: Answer
     findings: tuple[str, ...]
-    lead: tuple[str, ...]
     scores: Table
     certainty: Table | None
     few_shot: few_shot.FewShot | None
@@ -221,7 +220,6 @@ def _pages(
         explained = next((page.title for page in pages if page.few_shot is not None), None)
         lists, maps = [], panel_maps(panel, names, prices)
         sentences = tuple(findings.lead(panel, backbones[panel.backbone], len(panels) > 1, reference, names))
-        on_top = len(sentences) if len(panels) == 1 else 1 if index < LEADING else 0
         columns = provenance.record_columns(names, panel.records, folders)
         for e, entry in enumerate(panel.entries):
             parts = tuple(
@@ -238,7 +236,6 @@ def _pages(
                 reference,
                 answer(panel, sentences),
                 sentences,
-                sentences[on_top:],
                 scores.score_table(panel, index, names),
                 certainty_table(panel, index),
                 few_shot.section(panel, index, names, explained),
