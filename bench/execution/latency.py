@@ -29,10 +29,12 @@ log = logging.getLogger("tunefront")
 SHARE = 0.05
 """Queries are timed for about this share of the seconds of training and scoring, unless a number of them is given."""
 FEWEST, MOST = 2, 100
-"""Queries of a series whatever they take, and the most of them, unless a number is given."""
+"""Queries of a series whatever they take, and the most of them, unless a number is given. A first query may read a
+long prompt: one is enough."""
 WARM_UP = 1
 """Queries before each series that are not counted, but for the first query's, which is about a start."""
-PARTS = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+PARTS = {"p50": (0.50, 1), "p95": (0.95, 20), "p99": (0.99, 100)}
+"""The part of the queries, and the fewest queries of which it is known."""
 CLOSE = 1e-2
 """Scores on merged weights differ by less than this share of the largest one, in float32."""
 
@@ -46,15 +48,15 @@ class Limit:
     seconds: float = math.inf
 
     @classmethod
-    def of(cls, asked: int | None, seconds: float) -> Limit:
+    def of(cls, asked: int | None, seconds: float, fewest: int = FEWEST) -> Limit:
         """The limit for a number of queries that was given, or for seconds."""
-        return cls(FEWEST, MOST, seconds) if asked is None else cls(asked, asked)
+        return cls(fewest, MOST, seconds) if asked is None else cls(asked, asked)
 
 
 def percentiles(laps: Sequence[float]) -> Percentiles | None:
     """The smallest of the seconds that this part of the queries did not exceed; None without queries.
 
-    A part has no such value with so few queries that it would be the largest one: p99 needs 100 queries, p95 needs 20.
+    With fewer than 20 queries p95 would be the slowest one, and with fewer than 100 p99 would.
 
     >>> percentiles([0.3, 0.1, 0.2, 0.4])
     Percentiles(p50=0.2, p95=None, p99=None, count=4)
@@ -62,7 +64,7 @@ def percentiles(laps: Sequence[float]) -> Percentiles | None:
     if not laps:
         return None
     ordered, count = sorted(laps), len(laps)
-    known = {name: part for name, part in PARTS.items() if count >= round(1 / (1 - part))}
+    known = {name: part for name, (part, fewest) in PARTS.items() if count >= fewest}
     return Percentiles(
         **{name: ordered[math.ceil(round(part * count, 6)) - 1] for name, part in known.items()}, count=count
     )
@@ -90,19 +92,19 @@ def measure_latency(setup: Setup, scorer: Scorer, spent: float) -> Latency:
         return Latency()
     rows, model, device = trainer.tools.prepend_to(setup.test), setup.backbone.model, trainer.device
     read = trainer.tools.reader()
-    limit = Limit.of(asked, SHARE * spent / len(Latency.model_fields))
+    seconds = SHARE * spent / len(Latency.model_fields)
     model.eval()
 
     def ask(batch: Batch) -> Tensor:
         return row_values(scorer(batch), 1, "evaluate").float().cpu()
 
-    def series(ask: Callable[[Batch], object], warm_up: int = WARM_UP) -> Percentiles | None:
-        clock = Clock(device, trainer.subject.now)
+    def series(ask: Callable[[Batch], object], warm_up: int = WARM_UP, fewest: int = FEWEST) -> Percentiles | None:
+        clock, limit = Clock(device, trainer.subject.now), Limit.of(asked, seconds, fewest)
         with torch.inference_mode(), trainer.subject.autocast():
             return percentiles(query_seconds(ask, single_queries(rows, device), limit, clock, warm_up))
 
     after = series(ask)
-    first = None if read is None else series(lambda batch: (read(), ask(batch)), warm_up=0)
+    first = None if read is None else series(lambda batch: (read(), ask(batch)), warm_up=0, fewest=1)
     with _merged(setup, ask, next(single_queries(rows, device))) as can_be_merged:
         merged = series(ask) if can_be_merged else None
     return Latency(first=first, after_prefix=after, merged=merged)

@@ -104,7 +104,7 @@ class Spread(Group):
 
 class Percentiles(Group):
     """Seconds that a part of `count` queries did not exceed: half of them, 95 and 99 of 100. Each is the seconds of one
-    of the queries; null if there are too few to tell it from the slowest one (below 2, 20 and 100 queries)."""
+    of the queries; p95 and p99 are null if there are too few to tell them from the slowest one (below 20 and 100)."""
 
     p50: Time = None
     p95: Time = None
