@@ -13,6 +13,7 @@ from tunefront.reports.formats.page_data import page_data
 from tunefront.reports.formats.scripts import scripts, sources
 from tunefront.reports.plots.panel_plots import inline, save
 from tunefront.reports.sections.papers import HEADING
+from tunefront.reports.units import MISSING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -30,7 +31,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     data = page_data(report)
     environment.filters["breakable"] = _breakable
-    environment.globals["link_of"] = lambda row, place, keys: link_of(row, place, keys, data.rows)
+    environment.globals["link_of"] = lambda row, place, numeric, keys: link_of(row, place, numeric, keys, data.rows)
     environment.globals["shading"] = _shading
     environment.globals["order_of"] = _order
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
@@ -47,13 +48,13 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence
     )
 
 
-def link_of(row: Sequence[Cell], place: int, keys: Sequence[str], rows: Mapping[str, int]) -> str:
-    """What a number links to: its own records, or those of the row if all of its links are the same, or else `keys`,
-    the records behind the row."""
+def link_of(row: Sequence[Cell], place: int, numeric: bool, keys: Sequence[str], rows: Mapping[str, int]) -> str:
+    """What a number, or an interval, links to: its own records, or those of the row if all of its links are the same,
+    or else `keys`, the records behind the row."""
     cell = row[place]
-    others = {other.link for other in row if other.link}
-    if cell.link or (not cell.keys and (place == 0 or cell.number is None)):
+    if cell.link or (not cell.keys and (place == 0 or not numeric or cell.text in ("", MISSING))):
         return cell.link
+    others = {other.link for other in row if other.link}
     if len(others) == 1 and not cell.keys:
         return others.pop()
     places = [str(rows[key]) for key in cell.keys or keys if key in rows]

@@ -89,8 +89,10 @@ BOX = 40
 BOX_WIDTH = 46.0
 LONG_NAME, LONG_HEAD, LONG_CELL = 96, 34, 260
 """Longest name of a row, head of a column, and text of another cell, in characters."""
-MOST_ROWS = 40
-"""Most rows of a table, so that it fits a page."""
+BOX_LETTERS = 26
+"""Characters of a line in such a box, whose words may be long."""
+MOST_LINES = 40
+"""Most lines of a table, so that it fits a page."""
 TOGETHER = 18
 """LaTeX puts tables aside until they fit, and runs out of room for many: after this number all are set."""
 WORD = re.compile(r"\S{19,}")
@@ -186,14 +188,31 @@ def _set(table: Table, title: str = "", basis: str = "") -> list[str]:
 
 
 def _by_rows(table: Table) -> list[Table]:
-    if len(table.rows) <= MOST_ROWS:
+    """The table in parts of at most `MOST_LINES` lines; a row with a long text has several."""
+    groups: list[list[int]] = [[]]
+    lines = 0
+    for place, row in enumerate(table.rows):
+        height = max((_lines(cell, column) for column, cell in enumerate(row)), default=1)
+        if groups[-1] and lines + height > MOST_LINES:
+            groups.append([])
+            lines = 0
+        groups[-1].append(place)
+        lines += height
+    if len(groups) == 1:
         return [table]
-    parts = []
-    for start in range(0, len(table.rows), MOST_ROWS):
-        end = min(start + MOST_ROWS, len(table.rows))
-        caption = f"{table.caption} (rows {start + 1} to {end} of {len(table.rows)})"
-        parts.append(replace(some_rows(table, range(start, end)), caption=caption))
-    return parts
+    return [
+        replace(
+            some_rows(table, group),
+            caption=f"{table.caption} (rows {group[0] + 1} to {group[-1] + 1} of {len(table.rows)})",
+        )
+        for group in groups
+    ]
+
+
+def _lines(cell: Cell, place: int) -> int:
+    """About how many lines a cell takes."""
+    length = len(f"{cell.text} {cell.minor}".strip())
+    return 1 if length <= BOX else -(-min(length, LONG_NAME if place == 0 else LONG_CELL) // BOX_LETTERS)
 
 
 def _by_columns(table: Table) -> list[Table]:

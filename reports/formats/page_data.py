@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from tunefront.reports.compare.entries import Entry
+    from tunefront.reports.compare.evidence import Evidence
     from tunefront.reports.compare.measures import Cost
     from tunefront.reports.compare.panels import Panel
     from tunefront.reports.compare.uncertainty.contrasts import Interval
@@ -115,13 +116,18 @@ def _view(whole: Panel, panel: Panel, costs: Sequence[Cost], index: int, task: i
         "gap": _heights(gaps, mean=False),
         "tied": [entry is not None and panel.is_tied(entry) for entry in entries],
         "whole": [entry is not None and panel.covers(entry) for entry in entries],
-        "bars": "" if known is None else "checkpoints" if known.estimate.checkpoints_only else "methods",
+        "bars": "" if known is None else _meaning(known),
         "chance": [[probability(share) for share in row] for row in fronts],
         "unlikely": [[share is not None and share < UNLIKELY for share in row] for row in fronts],
         "cost": [[_short(value) for value in row] for row in values],
         "text": [[cost.text(value) for value in row] for cost, row in zip(costs, values, strict=True)],
         "link": [anchor(index, e, task) for e in range(len(whole.entries))],
     }
+
+
+def _meaning(known: Evidence) -> str:
+    """What the intervals are about."""
+    return "checkpoints" if known.estimate.checkpoints_only else "rows" if known.rows_alone else "methods"
 
 
 DERIVED = {

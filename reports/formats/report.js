@@ -24,6 +24,8 @@
   // DataTables sets strings as markup, so a cell gets a node, and the head of a column is escaped.
   const text = (value) => document.createTextNode(value);
   const escape = (value) => String(value).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  // plotly fills in `%{…}` in what it shows beside a point.
+  const plain = (value) => escape(value).replace(/%/g, "&#37;");
 
   // ---------------------------------------------------------------- records
   const columns = data.records.columns;
@@ -205,6 +207,12 @@
     const SYMBOLS = { o: "circle", s: "square", "^": "triangle-up", D: "diamond", v: "triangle-down", P: "cross", X: "x", "<": "triangle-left", ">": "triangle-right", h: "hexagon2", p: "pentagon", "*": "star" };
     const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
     const colour = (style) => css(style[0] < 0 ? "--ink" : `--c${style[0]}`);
+    const wrapped = (text) => {
+      // In two lines, broken at the blank nearest to the middle, if it is too long for a phone.
+      if (text.length <= 42) return [text];
+      const at = [...text.matchAll(/ /g)].map((found) => found.index).sort((a, b) => Math.abs(a - text.length / 2) - Math.abs(b - text.length / 2))[0];
+      return at ? [text.slice(0, at), text.slice(at + 1)] : [text];
+    };
     const brief = (text) => (text.length > 34 ? `${text.slice(0, 16)}…${text.slice(-16)}` : text);
 
     const fill = (select, options, value) => {
@@ -323,7 +331,7 @@
       });
       menuSize.textContent = `${label.filter((name) => !state.off.has(name)).length} of ${label.length}`;
       const narrow = plot.clientWidth < 560;
-      const margin = { l: narrow ? 46 : 58, r: 16, t: 12, b: 52 }, height = plot.clientHeight || 460;
+      const margin = { l: narrow ? 54 : 62, r: 16, t: 12, b: 52 }, height = plot.clientHeight || 460;
       const scale = scaleOf(ids.map((place) => view.cost[across][place]));
       const ends = ids.flatMap((place) => [heights.value[place], heights.low[place] ?? heights.value[place], heights.high[place] ?? heights.value[place]]);
       let bottom = Math.min(...ends, ...(state.up === "gap" ? [0] : [])), top = Math.max(...ends, ...(state.up === "gap" ? [0] : []));
@@ -338,7 +346,7 @@
       const front = new Set();
       let best = -Infinity;
       for (const place of [...ids].sort((a, b) => view.cost[across][a] - view.cost[across][b] || heights.value[b] - heights.value[a]))
-        if (heights.value[place] > best) { best = heights.value[place]; front.add(place); }
+        if (heights.value[place] > best && view.whole[place] && !panel.methods.mostly[place]) { best = heights.value[place]; front.add(place); }
       places = ids.map((place) => {
         const x = scale.at(view.cost[across][place]), y = heights.value[place];
         const weight = (label[place] === panel.choice ? 8 : 0) + (label[place] === panel.reference ? 4 : 0) + (front.has(place) ? 2 : 0) + (view.tied[place] ? 1 : 0);
@@ -375,15 +383,15 @@
         ...places.map((point) => {
           const tint = colour(style[point.place]), faint = view.unlikely[across][point.place];
           const low = heights.low[point.place], high = heights.high[point.place];
-          const text = details(point.place).map(([name, value]) => `${escape(name)}: <b>${escape(value)}</b>`).join("<br>");
+          const text = details(point.place).map(([name, value]) => `${plain(name)}: <b>${plain(value)}</b>`).join("<br>");
           return {
-            type: "scatter", mode: "markers+text", x: [point.x], y: [point.y], name: escape(point.label), showlegend: false,
-            text: [named.has(point) ? escape(brief(point.label) + (panel.methods.mostly[point.place] ? "†" : "")) : ""], textposition: named.get(point) || "top center",
+            type: "scatter", mode: "markers+text", x: [point.x], y: [point.y], name: plain(point.label), showlegend: false,
+            text: [named.has(point) ? plain(brief(point.label) + (panel.methods.mostly[point.place] ? "†" : "")) : ""], textposition: named.get(point) || "top center",
             textfont: { size: 12, color: faint ? soft : ink }, cliponaxis: false,
             opacity: faint ? 0.55 : 1,
             marker: { color: tint, size: point.label === panel.choice ? 13 : 9.5, symbol: SYMBOLS[style[point.place][1]] + (view.whole[point.place] ? "" : "-open"), line: { width: point.label === panel.choice ? 2 : 0, color: ink } },
             error_y: low === null ? undefined : { type: "data", symmetric: false, array: [high - point.y], arrayminus: [point.y - low], color: tint, thickness: 1.3, width: 3 },
-            hovertemplate: `<b>${escape(point.label)}</b><br>${text}<extra></extra>`,
+            hovertemplate: `<b>${plain(brief(point.label))}</b><br>${text}<extra></extra>`,
           };
         }),
       ];
@@ -394,14 +402,14 @@
       const title = cost ? cost.title + (unit && !cost.title.toLowerCase().includes(unit.toLowerCase()) ? `, ${unit}` : "") + (scale.log ? " (log scale)" : "") : "";
       const figure = {
         font, margin, height, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", hovermode: "closest", dragmode: false, shapes,
-        xaxis: { range: scale.range, tickvals: scale.ticks.map((tick) => tick[0]), ticktext: scale.ticks.map((tick) => tick[1]), title: { text: escape(title), standoff: 10, font: { size: 12.5, color: ink } }, showgrid: false, zeroline: false, linecolor: soft, ticks: "outside", tickcolor: soft, ticklen: 4, fixedrange: true },
+        xaxis: { range: scale.range, tickvals: scale.ticks.map((tick) => tick[0]), ticktext: scale.ticks.map((tick) => tick[1]), title: { text: (narrow ? wrapped(title) : [title]).map(plain).join("<br>"), standoff: 10, font: { size: 12.5, color: ink } }, showgrid: false, zeroline: false, linecolor: soft, ticks: "outside", tickcolor: soft, ticklen: 4, fixedrange: true },
         yaxis: { range: [bottom, top], title: { text: escape(state.up === "gap" ? `points against ${brief(panel.reference)}` : "score × 100"), standoff: 6, font: { size: 12.5, color: ink } }, gridcolor: rule, zeroline: false, linecolor: soft, fixedrange: true },
         hoverlabel: { bgcolor: css("--paper"), bordercolor: soft, font: { family: css("--sans"), size: 12, color: ink }, align: "left" },
       };
-      Plotly.react(plot, traces, figure, { displayModeBar: false, responsive: false });
-      const bars = { methods: `Bars: 95 % intervals of ${state.up === "gap" ? "the difference" : "the mean"} when the method is trained again.`, checkpoints: "Bars: 95 % intervals of these checkpoints on other test rows; other draws and seeds did not run.", "": "No bars: how sure the heights are is not known." }[view.bars];
+      Plotly.react(plot, traces, figure, { displayModeBar: false, responsive: false, typesetMath: false });
+      const bars = { methods: `Bars: 95 % intervals of ${state.up === "gap" ? "the difference" : "the mean"} when the method is trained again.`, rows: "Bars: 95 % intervals on other test rows of these tasks.", checkpoints: "Bars: 95 % intervals of these checkpoints on other test rows; other draws and seeds did not run.", "": "No bars: how sure the heights are is not known." }[view.bars];
       const hidden = places.filter((point) => !named.has(point)).length;
-      note.textContent = [bars, "Dotted: the Pareto front of the methods shown.", view.unlikely[across] && view.unlikely[across].some(Boolean) ? "Faint: on this front with a probability below 0.05." : "", places.some((point) => !view.whole[point.place]) ? "Open: not on every task." : "", panel.methods.mostly.some(Boolean) ? "†: at least half of the runs collapsed." : "", hidden ? `${hidden} without a label for lack of room: point at them.` : "", missing.length ? `No value here: ${missing.join(", ")}.` : ""].filter(Boolean).join(" ");
+      note.textContent = [bars, `Dotted: the Pareto front of the methods shown${panel.methods.mostly.some(Boolean) || places.some((point) => !view.whole[point.place]) ? ", without those that collapsed or lack a task" : ""}.`, view.unlikely[across] && view.unlikely[across].some(Boolean) ? "Faint: on this front with a probability below 0.05." : "", places.some((point) => !view.whole[point.place]) ? "Open: not on every task." : "", panel.methods.mostly.some(Boolean) ? "†: at least half of the runs collapsed." : "", hidden ? `${hidden} without a label for lack of room: point at them.` : "", missing.length ? `No value here: ${missing.join(", ")}.` : ""].filter(Boolean).join(" ");
       plot.setAttribute("aria-label", `Plot of ${state.up === "gap" ? `points against ${panel.reference}` : "score"} against ${cost ? cost.title : "no cost"} for ${places.length} methods. Arrow keys move from method to method, Enter opens the records. The table below has the same numbers.`);
       current = -1;
       tabulate(panel, view, across, details);
@@ -410,10 +418,12 @@
 
     // The table under the plot: every method with all of its numbers.
     function tabulate(panel, view, across) {
+      // An average over some of the tasks is not comparable with one over all.
+      const only = (values) => values.map((value, place) => (view.whole[place] ? value : null));
       const heads = [
         { title: "method", text: (place) => panel.methods.label[place] },
-        { title: "score × 100", value: view.score.value, text: (place) => view.score.text[place], note: (place) => view.score.interval[place] },
-        ...(panel.reference === null ? [] : [{ title: `against ${panel.reference}`, value: view.gap.value, text: (place) => view.gap.text[place], note: (place) => view.gap.interval[place] }]),
+        { title: "score × 100", value: only(view.score.value), text: (place) => (view.whole[place] ? view.score.text[place] : "—"), note: (place) => view.score.interval[place] },
+        ...(panel.reference === null ? [] : [{ title: `against ${panel.reference}`, value: only(view.gap.value), text: (place) => (view.whole[place] ? view.gap.text[place] : "—"), note: (place) => view.gap.interval[place] }]),
         ...(view.chance[across] && view.chance[across].some((text) => text !== "—") ? [{ title: "P(on this front)", value: view.chance[across].map((text) => Number(text.replace(/[<>]/, ""))), text: (place) => view.chance[across][place] }] : []),
         ...panel.costs.map((cost, at) => ({ title: cost.title, value: view.cost[at], text: (place) => view.text[at][place] })),
       ];
@@ -421,7 +431,7 @@
       const shape = JSON.stringify([state.panel, heads.map((head) => head.title)]);
       if (methodsTable && shape !== tableFor) { methodsTable.destroy(); $("methods-table").replaceChildren(); methodsTable = null; }
       const display = (head, place) => {
-        if (head.title === "method") return make("span", { class: view.tied[place] ? "strong nowrap" : "nowrap" }, mark(panel.methods.style[place]), ` ${panel.methods.label[place]}`);
+        if (head.title === "method") return make("span", { class: view.tied[place] ? "strong nowrap" : "nowrap" }, mark(panel.methods.style[place]), ` ${panel.methods.label[place]}${panel.methods.mostly[place] ? "†" : ""}`);
         const value = head.text(place);
         if (value === "—") return text(value);
         const link = make("a", { href: `#${view.link[place]}` }, value);
@@ -439,7 +449,7 @@
           })),
         });
       } else methodsTable.clear().rows.add(rows.map((place) => [place])).draw();
-      $("methods-what").textContent = `${panel.title}${state.view ? `, ${panel.tasks[state.view - 1]}` : ""}. Bold: the highest mean, and what cannot be distinguished from it. Every number opens its records.`;
+      $("methods-what").textContent = `${panel.title}${state.view ? `, ${panel.tasks[state.view - 1]}` : ""}. Bold: the highest mean, and what cannot be distinguished from it.${panel.methods.mostly.some(Boolean) ? " †: at least half of the runs collapsed." : ""}${view.whole.every(Boolean) ? "" : " A dash: no score on every task."} Every number opens its records.`;
     }
 
     const focus = (place) => {

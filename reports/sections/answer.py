@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.entries import on_shared_cells
-from tunefront.reports.names import join_names
-from tunefront.reports.sections.certainty import recommended
+from tunefront.reports.names import elide, join_names
+from tunefront.reports.sections.certainty import of_worthwhile, recommended
 from tunefront.reports.sections.certainty_words import describe_intervals, extent, interval_text
 
 if TYPE_CHECKING:
@@ -20,8 +21,12 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.measures import Cost
     from tunefront.reports.compare.panels import Panel
 
+LONGEST = 40
+"""Most characters of the name of a tied method."""
 LIMITS: tuple[float | None, ...] = (0.0, 0.001, 0.01, 0.1, None)
 """Budgets: the largest share of the backbone's parameters that may be trained; None for no limit."""
+EQUAL = 1e-9
+"""Means that differ by less are the same."""
 FLAT = 0.05
 """Differences below this, in points, are shown as 0.0: no amount of data is advised for them."""
 
@@ -66,12 +71,12 @@ def answer(panel: Panel, findings: Sequence[str]) -> Answer:
     budgets = tuple(_budgets(panel))
     if known is None or not panel.worthwhile:
         return Answer(None, _unsure(panel), findings[0] if findings else "", "", "", budgets)
-    label = recommended(panel, known)
+    label, usable = recommended(panel, known), of_worthwhile(panel, known)
     entry = next(entry for entry in panel.entries if entry.label == label)
     return Answer(
         label,
-        _headline(panel, known, entry),
-        _why(known, label),
+        _headline(panel, known, usable, entry),
+        _why(usable, label, len(usable.labels) < len(known.labels)),
         _costs(panel, entry),
         describe_intervals(known),
         budgets,
@@ -79,7 +84,7 @@ def answer(panel: Panel, findings: Sequence[str]) -> Answer:
 
 
 def summarise(answers: Sequence[Answer]) -> str:
-    """The headline of several panels: the methods to start with, the most frequent first; empty if none is known.
+    """The headline of several panels: the methods to start with, the most frequent first.
 
     >>> one, other = (Answer(label, "", "", "", "", ()) for label in ("ia3", "lora"))
     >>> summarise([one, one]), summarise([one, other, one])
@@ -87,7 +92,7 @@ def summarise(answers: Sequence[Answer]) -> str:
     """
     labels = [found.label for found in answers if found.label is not None]
     if not labels:
-        return ""
+        return f"{_comparisons(len(answers))}: how sure the differences are is not known"
     times = {label: labels.count(label) for label in sorted(labels, key=lambda label: (-labels.count(label), label))}
     if len(times) == 1:
         where = f"{len(labels)} of {_comparisons(len(answers))}"
@@ -103,11 +108,13 @@ def _comparisons(amount: int) -> str:
     return units.plural(amount, "comparison")
 
 
-def _headline(panel: Panel, known: Evidence, entry: Entry) -> str:
+def _headline(panel: Panel, known: Evidence, usable: Evidence, entry: Entry) -> str:
+    """`usable` is the evidence of the methods that did not collapse."""
     base, found = panel.reference, known.interval(entry.label)
-    if entry is base:
-        cheaper = [label for label in known.labels if label != entry.label]
-        return f"{entry.label} is worth its cost: it alone has the highest mean of {len(cheaper) + 1} methods"
+    below = len(usable.labels) - 1
+    if entry is base and usable.tied_labels == (entry.label,) and below:
+        others = "the other method is" if below == 1 else f"the other {below} methods are"
+        return f"{entry.label} is worth its cost: {others} below it beyond chance"
     share = _share(entry)
     costs = "" if share is None else " without training" if share == 0 else f" for {_percent(share)} of the parameters"
     if base is None or found is None:
@@ -123,19 +130,24 @@ def _unsure(panel: Panel) -> str:
     ]
     if not scored:
         return "No method can be recommended" if panel.entries else ""
-    best, label = max(scored)
+    best = max(average for average, _ in scored)
+    labels = [label for average, label in scored if best - average < EQUAL]
     if len(panel.entries) == 1:
-        return f"{label} scores {units.points(best)} points"
-    return f"{label} has the highest mean, {units.points(best)} points; how sure this is, is not known"
+        return f"{labels[0]} scores {units.points(best)} points"
+    verb = "has the highest" if len(labels) == 1 else "have the same, highest"
+    return f"{join_names(labels)} {verb} mean, {units.points(best)} points; how sure this is, is not known"
 
 
-def _why(known: Evidence, label: str) -> str:
+def _why(known: Evidence, label: str, some_collapsed: bool) -> str:
+    """`known` is about the methods that did not collapse."""
     best, mean = known.best, units.points(max(known.estimate.means) / 100)
     others = [name for name in known.tied_labels if name not in (label, best)]
+    standing = " of the methods that did not collapse" if some_collapsed else ""
     if label == best:
-        text = f"{label} has the highest mean, {mean} points over {extent(known)}"
+        text = f"{label} has the highest mean{standing}, {mean} points over {extent(known)}"
         return f"{text}; {join_names(others)} cannot be distinguished from it." if others else f"{text}."
-    text = f"Of the methods that cannot be distinguished from the highest mean ({best}, {mean} points over "
+    standing = " that did not collapse and" if some_collapsed else " that"
+    text = f"Of the methods{standing} cannot be distinguished from the highest mean ({best}, {mean} points over "
     return f"{text}{extent(known)}), {label} trains the fewest parameters."
 
 
@@ -205,20 +217,21 @@ def _rest(panel: Panel, known: Evidence, best: str, within: Sequence[str]) -> st
     tied = [label for label in among.tied_labels if label != best]
     if not tied:
         return f"{text}; alone at the top of {units.plural(len(within), 'method')}."
-    return f"{text}; tied with {join_names(tied, most=3)}{_more(among, tied)}."
+    return f"{text}; tied with {join_names([elide(name, LONGEST) for name in tied], most=3)}{_more(among, tied)}."
 
 
 def _more(known: Evidence, tied: Sequence[str]) -> str:
-    """How many more runs would distinguish the best from the nearest tied method, if the difference stays."""
+    """How many more runs would distinguish the best from the tied method that trains the fewest parameters, if the
+    difference stays as it is."""
     if known.rows_alone or known.estimate.assumed:
         return ""
-    needed = {label: known.more(label) for label in tied}
-    most = {label: one.more_runs for label, one in needed.items() if abs(one.difference) >= FLAT and one.more_runs}
-    if not most:
+    costs = dict(zip(known.labels, known.costs, strict=True))
+    label = min(tied, key=lambda name: math.inf if (cost := costs[name]) is None else cost)
+    needed = known.more(label)
+    if abs(needed.difference) < FLAT or not needed.more_runs:
         return ""
-    label = min(most, key=lambda name: most[name] or 0)
-    whom = "them" if len(tied) == 1 else f"it from {label}"
-    return f"; about {units.plural(most[label] or 0, f'more {known.unit}')} would distinguish {whom}"
+    whom = "them" if len(tied) == 1 else f"it from {elide(label, LONGEST)}"
+    return f"; about {units.plural(needed.more_runs, f'more {known.unit}')} would distinguish {whom}"
 
 
 def _share(entry: Entry) -> float | None:

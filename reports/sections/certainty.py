@@ -49,12 +49,16 @@ def describe_bars(panel: Panel) -> str:
     return "Bar: 95 % interval of the mean when the method is trained again."
 
 
+def of_worthwhile(panel: Panel, known: Evidence) -> Evidence:
+    """The evidence of the methods that did not collapse; of all of them if every compared one did."""
+    usable = [entry.label for entry in panel.worthwhile if entry.label in known.labels]
+    return known if not usable or len(usable) == len(known.labels) else known.among(usable)
+
+
 def recommended(panel: Panel, known: Evidence) -> str:
-    """The method of the tied set that trains the fewest parameters and did not collapse."""
-    usable = {entry.label: entry for entry in panel.worthwhile}
-    tied = [label for label in known.tied_labels if label in usable]
-    if not tied:
-        return known.best
+    """Of the methods that did not collapse, the one of the tied set that trains the fewest parameters."""
+    known = of_worthwhile(panel, known)
+    tied = known.tied_labels
     costs = dict(zip(known.labels, known.costs, strict=True))
     means = dict(zip(known.labels, known.estimate.means, strict=True))
 

@@ -295,3 +295,39 @@ def test_hostile_names_run_nothing(browser, tmp_path):
     assert name in page.locator("#behind").inner_text()
     assert errors == []
     page.close()
+
+
+def test_names_are_no_templates_and_no_mathematics_of_the_plot(browser, tmp_path):
+    name = "%{x} %{y:.3f} $x^2$ &lt;b&gt;"
+    records = world(tmp_path, {name: 0.8, "full": 0.9, "x" * 300: 0.7}, ("dir:d/sst2",), draws=range(3))
+    (path, *_) = reports.write(records, tmp_path / "report", ["html"])
+    page, errors = browser.new_page(viewport={"width": 1400, "height": 900}), []
+    page.on("console", lambda message: errors.append(message.text))
+    page.goto(path.as_uri())
+    page.locator("#plot").focus()
+    seen = []
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+        page.wait_for_timeout(400)  # the plot draws what is pointed at with a delay
+        seen.append("".join(page.locator("#plot .hoverlayer text").all_text_contents()))
+    assert any("%{x} %{y:.3f} $x^2$ &lt;b&gt;" in text for text in seen)
+    assert all("Trained parameters per task" in text for text in seen)
+    assert max(page.locator("#plot .hoverlayer").evaluate("(layer) => [layer.getBBox().width]")) < 600
+    assert errors == []
+    page.close()
+
+
+def test_the_front_and_the_averages_leave_out_what_is_not_comparable(browser, tmp_path):
+    records = [*world(tmp_path, {"full": 0.8, "ia3": 0.75}, TASKS, draws=range(3))]
+    records += world(tmp_path, {"bitfit": 0.97}, TASKS[:1], draws=range(3))
+    records += world(tmp_path, {"lora": 0.95}, TASKS, draws=range(3), collapse__collapsed=True)
+    places = dict.fromkeys((record.key for record in records), str(tmp_path))
+    (path, *_) = reports.write(records, tmp_path / "report", ["html"], places=places)
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(path.as_uri())
+    front = page.evaluate("document.getElementById('plot').data[0].y")
+    assert max(front) <= max(value for name, value in heights(page).items() if name in ("full", "ia3"))
+    rows = dict(zip(cells(page, "#methods-table", 0), cells(page, "#methods-table", 1), strict=True))
+    assert [score for name, score in rows.items() if "bitfit" in name] == ["—"]
+    assert any("lora†" in name for name in rows)
+    page.close()

@@ -108,3 +108,11 @@ def test_only_a_table_that_is_too_wide_is_split() -> None:
     wide = Table("A", columns, (tuple(Cell("1.0 [−12.5, +12.5]") for _ in columns),))
     assert [len(latex._by_columns(table)) for table in (narrow, wide)] == [2, 3]
     assert len(latex._by_columns(Table("A", columns[:4], (tuple(Cell("1.0") for _ in range(4)),)))) == 1
+
+
+def test_a_table_of_long_names_is_split_so_that_it_fits_a_page():
+    name = "a_method_with_a_long_name:and=its,settings=too,of=many,letters="
+    made = compose([record(label=f"{name}{place}", method=f"{name}{place}") for place in range(40)])
+    parts = re.findall(r"rows (\d+) to (\d+) of 40", latex.render(made))
+    assert parts
+    assert all(int(last) - int(first) < 20 for first, last in parts)

@@ -120,3 +120,59 @@ def test_some_of_the_methods_have_the_evidence_of_a_panel_of_their_own(tmp_path)
     assert among.estimate.means == pytest.approx(own.estimate.means[order])
     assert among.estimate.run == pytest.approx(own.estimate.of(order).run)
     assert among.tied_labels == tuple(label for label in among.labels if label in own.tied_labels)
+
+
+COLLAPSED = {
+    "collapse__collapsed": True,
+    "collapse__one_answer": True,
+    "collapse__answer": "yes",
+    "collapse__answer_share": 1.0,
+    "collapse__label_share": 0.5,
+}
+
+
+def with_collapsed(folder, accuracies, collapsed, **changes) -> Page:
+    """A page on which the methods of `collapsed` always give one answer, whatever they score."""
+    parts = [world(folder, accuracies, TASKS, rows=400, **changes)]
+    parts.append(world(folder, collapsed, TASKS, rows=400, **COLLAPSED, **changes))
+    records = type(parts[0])([record for part in parts for record in part], parts[0].places | parts[1].places)
+    (page,) = drawn(records).pages
+    return page
+
+
+def test_a_method_that_collapsed_is_never_the_one_to_start_with(tmp_path):
+    page = with_collapsed(tmp_path, {"full": 0.7, "lora": 0.68}, {"ia3": 0.95}, spread=0.003)
+    assert page.panel.evidence.best == "ia3"
+    assert page.answer.label in ("full", "lora")
+    assert "ia3" not in page.answer.headline
+    assert "did not collapse" in page.answer.why
+    assert "ia3" not in [budget.label for budget in page.answer.budgets]
+
+
+def test_the_reference_is_worth_its_cost_only_if_it_alone_is_at_the_top(tmp_path):
+    alone = page_of(tmp_path / "alone", {"full": 0.9, "ia3": 0.6, "lora": 0.55}, spread=0.01)
+    assert alone.panel.evidence.tied_labels == ("full",)
+    assert "beyond chance" in alone.answer.headline
+    tied = page_of(tmp_path / "tied", {"full": 0.8, "ia3": 0.8}, spread=0.01, parameters__trainable=None)
+    assert len(tied.panel.evidence.tied_labels) == 2
+    assert "beyond chance" not in tied.answer.headline
+
+
+def test_equal_means_without_predictions_are_all_named():
+    records = [made(label=label, scores__test={"accuracy": 0.8}) for label in ("full", "ia3", "lora")]
+    title = compose(records).title
+    assert all(label in title for label in ("full", "ia3", "lora"))
+
+
+def test_comparisons_without_predictions_have_a_headline_too():
+    records = [made(label=label, backbone=name) for label in ("full", "ia3") for name in ("minilm", "other")]
+    assert compose(records).title.startswith("2 comparisons")
+
+
+def test_more_data_is_about_the_tied_method_that_trains_least(tmp_path):
+    page = page_of(tmp_path, {"full": 0.8, "houlsby:bottleneck=8": 0.795, "ia3": 0.79}, spread=0.02)
+    known = page.panel.evidence
+    assert set(known.tied_labels) >= {"full", "ia3"}
+    widest = by_limit(page.answer).get(None)
+    if widest is not None and "would distinguish it from" in widest.rest:
+        assert widest.rest.rstrip(".").endswith("from ia3")

@@ -31,7 +31,7 @@ def test_every_number_of_a_study_has_records(name):
                 keys = table.keys[number] if table.keys else ()
                 for place, cell in enumerate(row[table.leading :], table.leading):
                     if table.columns[place].numeric and cell.number is not None:
-                        assert link_of(row, place, keys, rows), (study.tag, table.caption, cell.text)
+                        assert link_of(row, place, True, keys, rows), (study.tag, table.caption, cell.text)
 
 
 def test_a_mean_over_orders_leads_to_the_steps_of_all_of_them():
