@@ -10,11 +10,11 @@ from tunefront.reports import units
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.entries import on_shared_cells
 from tunefront.reports.names import elide, join_names
-from tunefront.reports.sections.certainty import of_worthwhile, recommended
+from tunefront.reports.sections.certainty import of_worthwhile
 from tunefront.reports.sections.certainty_words import describe_intervals, extent, interval_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from tunefront.reports.compare.entries import Entry
     from tunefront.reports.compare.evidence import Evidence
@@ -27,6 +27,10 @@ LIMITS: tuple[float | None, ...] = (0.0, 0.001, 0.01, 0.1, None)
 """Budgets: the largest share of the backbone's parameters that may be trained; None for no limit."""
 EQUAL = 1e-9
 """Means that differ by less are the same."""
+NEAR = 1.0
+"""Points below the highest mean up to which a cheaper method may be the one to start with."""
+FEW = 3
+"""Up to this number of panels, a headline names the method of each."""
 FLAT = 0.05
 """Differences below this, in points, are shown as 0.0: no amount of data is advised for them."""
 
@@ -71,7 +75,8 @@ def answer(panel: Panel, findings: Sequence[str]) -> Answer:
     budgets = tuple(_budgets(panel))
     if known is None or not panel.worthwhile:
         return Answer(None, _unsure(panel), findings[0] if findings else "", "", "", budgets)
-    label, usable = recommended(panel, known), of_worthwhile(panel, known)
+    usable = of_worthwhile(panel, known)
+    label = _choice(usable)
     entry = next(entry for entry in panel.entries if entry.label == label)
     return Answer(
         label,
@@ -83,14 +88,16 @@ def answer(panel: Panel, findings: Sequence[str]) -> Answer:
     )
 
 
-def summarise(answers: Sequence[Answer]) -> str:
-    """The headline of several panels: the methods to start with, the most frequent first.
+def summarise(answers: Mapping[str, Answer]) -> str:
+    """The headline of several panels, by title: the methods to start with.
 
     >>> one, other = (Answer(label, "", "", "", "", ()) for label in ("ia3", "lora"))
-    >>> summarise([one, one]), summarise([one, other, one])
-    ('Start with ia3, in both comparisons', 'No single method to start with: ia3 in 2 of 3 comparisons, lora in 1')
+    >>> summarise({"minilm": one, "bert": one}), summarise({"minilm": one, "bert": other})
+    ('Start with ia3, in both comparisons', 'Start with ia3 (minilm) or lora (bert)')
+    >>> summarise(dict(zip("abcd", [one, other, one, one])))
+    'No single method to start with: ia3 in 3 of 4 comparisons, lora in 1'
     """
-    labels = [found.label for found in answers if found.label is not None]
+    labels = [found.label for found in answers.values() if found.label is not None]
     if not labels:
         return f"{_comparisons(len(answers))}: how sure the differences are is not known"
     times = {label: labels.count(label) for label in sorted(labels, key=lambda label: (-labels.count(label), label))}
@@ -99,6 +106,8 @@ def summarise(answers: Sequence[Answer]) -> str:
         if len(labels) == len(answers):
             where = "both comparisons" if len(labels) == 2 else f"all {_comparisons(len(labels))}"
         return f"Start with {labels[0]}, in {where}"
+    if len(labels) == len(answers) <= FEW:
+        return "Start with " + " or ".join(f"{found.label} ({title})" for title, found in answers.items())
     (first, most), *rest = times.items()
     others = [f"{label} in {amount}" for label, amount in rest]
     return f"No single method to start with: {first} in {most} of {_comparisons(len(answers))}, {join_names(others)}"
@@ -106,6 +115,15 @@ def summarise(answers: Sequence[Answer]) -> str:
 
 def _comparisons(amount: int) -> str:
     return units.plural(amount, "comparison")
+
+
+def _choice(known: Evidence) -> str:
+    """The method to start with: the fewest trained parameters of those that are tied with the highest mean and at most
+    `NEAR` points below it. What few runs cannot distinguish may still be much worse."""
+    means = dict(zip(known.labels, known.estimate.means, strict=True))
+    costs = dict(zip(known.labels, known.costs, strict=True))
+    near = [label for label in known.tied_labels if means[label] >= means[known.best] - NEAR]
+    return min(near, key=lambda label: (math.inf if (cost := costs[label]) is None else cost, -means[label]))
 
 
 def _headline(panel: Panel, known: Evidence, usable: Evidence, entry: Entry) -> str:
@@ -146,9 +164,10 @@ def _why(known: Evidence, label: str, some_collapsed: bool) -> str:
     if label == best:
         text = f"{label} has the highest mean{standing}, {mean} points over {extent(known)}"
         return f"{text}; {join_names(others)} cannot be distinguished from it." if others else f"{text}."
-    standing = " that did not collapse and" if some_collapsed else " that"
-    text = f"Of the methods{standing} cannot be distinguished from the highest mean ({best}, {mean} points over "
-    return f"{text}{extent(known)}), {label} trains the fewest parameters."
+    return (
+        f"Of the methods at most {NEAR:g} point below the highest mean{standing} ({best}, {mean} points over "
+        f"{extent(known)}) and not distinguished from it, {label} trains the fewest parameters."
+    )
 
 
 def _costs(panel: Panel, entry: Entry) -> str:

@@ -187,7 +187,7 @@ def _headline(pages: Sequence[Page], found: Sequence[Study]) -> str:
     """The answer in a few words, or what was studied if nothing is compared; empty if there is neither."""
     if not pages:
         return found[0].title if found else ""
-    return pages[0].answer.headline if len(pages) == 1 else summarise([page.answer for page in pages])
+    return pages[0].answer.headline if len(pages) == 1 else summarise({page.title: page.answer for page in pages})
 
 
 def _shown_folders(records: Sequence[Record], places: Mapping[str, str] | None) -> dict[str, str]:

@@ -176,3 +176,13 @@ def test_more_data_is_about_the_tied_method_that_trains_least(tmp_path):
     widest = by_limit(page.answer).get(None)
     if widest is not None and "would distinguish it from" in widest.rest:
         assert widest.rest.rstrip(".").endswith("from ia3")
+
+
+def test_what_few_runs_cannot_distinguish_is_no_answer_if_it_is_much_lower(tmp_path):
+    page = page_of(tmp_path, {"full": 0.82, "lora": 0.818, "features": 0.77}, spread=0.06, draws=(0, 1))
+    known = page.panel.evidence
+    means = dict(zip(known.labels, known.estimate.means, strict=True))
+    near = [label for label in known.tied_labels if means[label] >= means[known.best] - 1]
+    costs = dict(zip(known.labels, known.costs, strict=True))
+    assert page.answer.label == min(near, key=lambda label: costs[label])
+    assert means[page.answer.label] >= means[known.best] - 1
