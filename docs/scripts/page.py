@@ -2,7 +2,8 @@
 
 For each number of records it makes a synthetic results folder with predictions, writes the HTML report in a process of
 its own, and opens it in headless Chromium. docs/examples/page.txt gets the seconds to build and to load, the size, and
-the memory of both processes.
+the memory of both processes; below them the seconds that a browser takes to read each library, and to draw 60 and
+5,000 points with plotly, each of them with an interval.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -23,6 +25,7 @@ from tests import ROOT
 from tests.reports.factory import METHODS, ledger, record
 from tunefront.bench.records.store import Store
 from tunefront.reports import units
+from tunefront.reports.formats.scripts import scripts
 
 TEXT = ROOT / "docs" / "examples" / "page.txt"
 SIZES = {60: (1, 6, 5, 2), 5_000: (4, 25, 10, 5), 50_000: (10, 25, 20, 10)}
@@ -98,6 +101,45 @@ def _opened(page: Path) -> dict[str, float]:
     return {"load_seconds": loaded[0], "heap_bytes": loaded[1], "elements": loaded[2], "redraw_seconds": drawn}
 
 
+BARE = (
+    "<!DOCTYPE html><script>var start = performance.now()</script><script>{text}</script>"
+    "<script>var read = performance.now() - start</script><div id=plot style='width:800px;height:500px'></div>"
+)
+POINTS = (
+    "async (amount) => { const x = [...Array(amount).keys()], start = performance.now(); "
+    "await Plotly.newPlot('plot', [{x, y: x.map(Math.sin), mode: 'markers', "
+    "error_y: {type: 'data', array: x.map(() => 0.1)}}]); return (performance.now() - start) / 1000; }"
+)
+
+
+def libraries() -> str:
+    """The seconds of reading the libraries and of drawing points with plotly, medians of five, as a table."""
+    from playwright.sync_api import sync_playwright
+
+    plotly, tables, _ = scripts()
+    rows = []
+    with sync_playwright() as started, tempfile.TemporaryDirectory() as place:
+        browser = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        for name, script in (("plotly", plotly), ("DataTables", tables)):
+            path = Path(place, f"{name}.html")
+            path.write_text(BARE.replace("{text}", script.text), encoding="utf-8")
+            read: list[float] = []
+            drawn: dict[int, list[float]] = {60: [], 5_000: []}
+            for _ in range(5):
+                tab = browser.new_page()
+                tab.goto(path.as_uri())
+                read.append(tab.evaluate("read / 1000"))
+                for amount, seconds in drawn.items():
+                    if name == "plotly":
+                        seconds.append(tab.evaluate(POINTS, amount))
+                tab.close()
+            times = [units.instant(statistics.median(seconds)) if seconds else "" for seconds in drawn.values()]
+            cells = [name, units.si(len(script.text), "B"), units.instant(statistics.median(read)), *times]
+            rows.append(f"| {' | '.join(cells)} |")
+        browser.close()
+    return "\n".join(["| library | size | read in | 60 points | 5,000 points |", "|---|---|---|---|---|", *rows]) + "\n"
+
+
 def table(found: dict[int, dict[str, float]]) -> str:
     """The figures as a table in Markdown."""
     columns = {
@@ -127,7 +169,7 @@ def main() -> None:
             assert synthetic(folder, *SIZES[size]) == size
             found[size] = measure(folder)
         print(json.dumps({"records": size, **found[size]}), flush=True)
-    TEXT.write_text(table(found), encoding="utf-8")
+    TEXT.write_text(f"{table(found)}\n{libraries()}", encoding="utf-8")
 
 
 if __name__ == "__main__":
