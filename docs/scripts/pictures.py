@@ -23,9 +23,9 @@ SIZE = (1400, 900)
 """Width and height of the screen, in pixels."""
 DRAWN_MS = 10_000
 """Time that scripts of the page have to draw, by the page's own clock, which Chromium turns forward."""
-COLOURS = (128, 64, 32, 16)
+COLOURS = (256, 128, 64, 32)
 """Colours that are kept: a page has few, and the file is a third as large. The first number with which it is small
-enough."""
+enough. They are chosen to cover the range, so that the few pixels of a method keep its colour."""
 MOST_BYTES = 250_000
 NARROWEST = 500
 """Pixels of Chromium's narrowest window."""
@@ -50,7 +50,9 @@ def first_screen(page: Path, picture: Path, size: tuple[int, int] = SIZE) -> Non
         with Image.open(shot) as image:
             pixels = image.convert("RGB").crop((0, 0, *size))
         for colours in COLOURS:
-            pixels.quantize(colours, dither=Image.Dither.NONE).save(picture, "PNG", optimize=True)
+            pixels.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+                picture, "PNG", optimize=True
+            )
             if picture.stat().st_size <= MOST_BYTES:
                 break
 
