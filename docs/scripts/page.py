@@ -49,7 +49,7 @@ DRAW = (
 
 def synthetic(folder: Path, backbones: int, methods: int, tasks: int, draws: int) -> int:
     """Writes records of all combinations with their predictions; returns their number."""
-    labels = [*METHODS, *(f"houlsby:bottleneck={size}" for size in range(1, methods))][:methods]
+    labels = [*METHODS, *(f"lora:rank={size}" for size in range(1, methods))][:methods]
     generator = np.random.default_rng(0)
     store = Store(folder)
     store.prepare()
