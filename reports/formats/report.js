@@ -298,6 +298,7 @@
     };
 
     // The first free place around each point for its label, the most important points first; none if all are taken.
+    const CHOSEN = 8;
     const TRIES = [["middle right", 10, -6], ["top right", 5, -20], ["bottom right", 5, 6], ["middle left", -10, -6], ["top left", -5, -20], ["bottom left", -5, 6], ["top center", 0, -22], ["bottom center", 0, 9]];
     const spots = (points, obstacles, box) => {
       const taken = [...obstacles, ...points.map((point) => [point.px - 6, point.py - 6, point.px + 6, point.py + 6])];
@@ -314,6 +315,11 @@
             found.set(point, position);
             break;
           }
+        }
+        // The method to start with has its name in any case, over lines if need be.
+        if (point.weight >= CHOSEN && !found.has(point)) {
+          found.set(point, "bottom right");
+          taken.push([point.px + 5, point.py + 6, point.px + 5 + width, point.py + 19]);
         }
       }
       return found;
@@ -349,7 +355,7 @@
         if (heights.value[place] > best && view.whole[place] && !panel.methods.mostly[place]) { best = heights.value[place]; front.add(place); }
       places = ids.map((place) => {
         const x = scale.at(view.cost[across][place]), y = heights.value[place];
-        const weight = (label[place] === panel.choice ? 8 : 0) + (label[place] === panel.reference ? 4 : 0) + (front.has(place) ? 2 : 0) + (view.tied[place] ? 1 : 0);
+        const weight = (label[place] === panel.choice ? CHOSEN : 0) + (label[place] === panel.reference ? 4 : 0) + (front.has(place) ? 2 : 0) + (view.tied[place] ? 1 : 0);
         return { place, label: label[place], x, y, px: toX(x), py: toY(y), weight };
       });
       places.sort((a, b) => a.x - b.x || a.y - b.y);
