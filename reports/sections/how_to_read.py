@@ -57,8 +57,8 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
     entries = [
         (
             "Plots",
-            f"{height}{bars} Better methods are higher and further left. Sizes of one method share a colour and a "
-            f"line. A hollow point lacks some tasks.{free}",
+            f"{height}{bars} Better methods are higher and further left. Sizes of one method share a colour. "
+            f"A hollow point lacks some tasks.{free}",
         ),
         ("Scores", _scores(any(panel.few_shot for panel in panels))),
         (
@@ -67,7 +67,7 @@ def explain_report(panels: list[Panel]) -> list[tuple[str, str]]:
             f"{saved}, FLOPs are counted at run time. A dash means not measured, or nothing to measure; never zero.",
         ),
         *([(SURE, CERTAINTY)] if sure else []),
-        (LINKS, "Every number links to the records that it was computed from, and these name their files."),
+        (LINKS, "Every number of a table links to the records that it was computed from, and these name their files."),
     ]
     if any(entry.collapsed for panel in panels for entry in panel.entries):
         text = (

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports import units
 from tunefront.reports.compare.statistics import quantile
 from tunefront.reports.names import elide
+from tunefront.reports.sections.answer import NEAR
 from tunefront.reports.sections.certainty_words import BOLD, interval_text
 from tunefront.reports.sections.overview import BOLD_COLUMN
 from tunefront.reports.sections.scores import SPREAD
@@ -163,8 +164,9 @@ def panel_table(pages: Sequence[Page]) -> Table:
     )
     rows = tuple(_panel_row(page) for page in pages)
     note = (
-        "Best: the highest mean over the tasks. Start with: of the methods tied with it, the one that trains the "
-        "fewest parameters. Brackets: 95 % intervals, those of a comparison all at once. A dash: not known."
+        "Best: the highest mean over the tasks. Start with: of the methods that did not collapse, are tied with the "
+        f"highest mean and at most {NEAR:g} point below it, the one that trains the fewest parameters. Brackets: 95 % "
+        "intervals, those of a comparison all at once. A dash: not known."
     )
     return Table("All comparisons", columns, rows, note)
 
