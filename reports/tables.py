@@ -56,6 +56,11 @@ class Table:
     keys: tuple[tuple[str, ...], ...] = ()
 
     @property
+    def darkest(self) -> float:
+        """The difference in points that has the darkest colour: the largest of the table, and at least `DARKEST`."""
+        return max([DARKEST, *(abs(cell.shade) for row in self.rows for cell in row if cell.shade is not None)])
+
+    @property
     def fillers(self) -> list[str]:
         """The longest `minor` text per column, "" if there is none. Cells without `minor` leave this much room, so that
         digits line up."""
@@ -112,6 +117,7 @@ def number_in(text: str) -> float | None:
 
 _NUMBER = re.compile(r"(?:[×±†~<>≤≥] ?)?([-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]?\d+)?)")
 _SIZES = {"ms": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "P": 1e15, "E": 1e18}
+DARKEST = 2.0
 FOLDED = 3
 """From this number of rows on, a column that says the same in all of them becomes a line of the note."""
 

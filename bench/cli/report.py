@@ -171,8 +171,7 @@ def written_report(
 
     try:
         with Console(stderr=True).status("writing the report"), output_folder(out) as folder:
-            more = {} if prices is None else {"prices": prices}
-            files = write(records, str(folder), formats, where, plans=plans, notes=notes, places=places, **more)
+            files = write(records, str(folder), formats, where, plans=plans, notes=notes, places=places, prices=prices)
             written = [Path(path) for path in files]
             if local_folder(out) is not None:
                 return [str(path) for path in written]

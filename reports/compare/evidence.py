@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -102,13 +103,13 @@ class Evidence:
         """Chances to be the best and on the front of score and trained parameters."""
         return chances(self.estimate, self.costs)
 
-    def front(self, costs: Sequence[float | None]) -> tuple[float | None, ...]:
-        """The probability of each method to be on the Pareto front of score and these costs; None where its cost or
-        the probability is not known."""
+    def fronts(self, costs: Sequence[Sequence[float | None]]) -> list[tuple[float | None, ...]]:
+        """For each kind of cost, the probability of each method to be on the Pareto front of score and this cost; None
+        where its cost or the probability is not known."""
         found = front_chances(self.estimate, costs)
         if found is None:
-            return (None,) * len(self.labels)
-        return tuple(None if np.isnan(share) else float(share) for share in found)
+            return [(None,) * len(self.labels) for _ in costs]
+        return [tuple(None if np.isnan(share) else float(share) for share in shares) for shares in found]
 
     @cached_property
     def ranks(self) -> Ranks | None:
@@ -139,6 +140,16 @@ class Evidence:
             if self.checkpoints and base is not None
             else (),
         )
+
+    def cheapest(self, labels: Sequence[str]) -> str:
+        """Of these methods the one with the lowest cost, and of equal costs the highest mean; unknown costs last."""
+
+        def rank(label: str) -> tuple[float, float]:
+            place = self.labels.index(label)
+            cost = self.costs[place]
+            return (math.inf if cost is None else cost, -float(self.estimate.means[place]))
+
+        return min(labels, key=rank)
 
     def index(self, label: str) -> int | None:
         """The place of a method, None if it is not compared."""
@@ -186,25 +197,44 @@ def weigh(
     reference: Entry | None,
     costs: Mapping[str, float | None],
     answers: AnswerFiles,
-) -> tuple[Evidence | str, dict[str, Evidence]]:
-    """The evidence of a panel's methods on these tasks, or in words why there is none; and that on each task alone,
-    where there is any.
+) -> Evidence | str:
+    """The evidence of a panel's methods on these tasks, or in words why there is none.
 
     Entries without a score on every task, or without stored predictions, are left out and named.
     """
-    if len(entries) < 2:
-        return "there is one method only", {}
-    gathered = row_scores.gather(entries, tasks, answers)
-    if len(gathered.entries) < 2:
-        reasons = list(dict.fromkeys(gathered.missing.values()))
-        return f"fewer than two methods can be compared row by row ({'; '.join(reasons)})", {}
-    if any(len(next(iter(task.right[0].values()))[0]) < 2 for task in gathered.tasks.values()):
-        return "a task has fewer than two test rows", {}
+    gathered = _gather(entries, tasks, answers)
+    return gathered if isinstance(gathered, str) else _evidence(gathered, gathered.tasks, reference, costs)
+
+
+def weigh_each(
+    entries: Sequence[Entry],
+    tasks: Sequence[str],
+    reference: Entry | None,
+    costs: Mapping[str, float | None],
+    answers: AnswerFiles,
+) -> tuple[Evidence | str, dict[str, Evidence]]:
+    """The same, and the evidence on each task alone, where there is any."""
+    gathered = _gather(entries, tasks, answers)
+    if isinstance(gathered, str):
+        return gathered, {}
     whole = _evidence(gathered, gathered.tasks, reference, costs)
     if len(gathered.tasks) == 1:
         return whole, {} if isinstance(whole, str) else dict.fromkeys(gathered.tasks, whole)
     each = {name: _evidence(gathered, {name: task}, reference, costs) for name, task in gathered.tasks.items()}
     return whole, {name: known for name, known in each.items() if not isinstance(known, str)}
+
+
+def _gather(entries: Sequence[Entry], tasks: Sequence[str], answers: AnswerFiles) -> Gathered | str:
+    """The stored answers of the methods; in words why they cannot be compared."""
+    if len(entries) < 2:
+        return "there is one method only"
+    gathered = row_scores.gather(entries, tasks, answers)
+    if len(gathered.entries) < 2:
+        reasons = list(dict.fromkeys(gathered.missing.values()))
+        return f"fewer than two methods can be compared row by row ({'; '.join(reasons)})"
+    if any(len(next(iter(task.right[0].values()))[0]) < 2 for task in gathered.tasks.values()):
+        return "a task has fewer than two test rows"
+    return gathered
 
 
 def _evidence(

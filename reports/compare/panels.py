@@ -13,7 +13,7 @@ from tunefront.bench.records import Record
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.entries import Entry, Measure
-from tunefront.reports.compare.evidence import Evidence, weigh
+from tunefront.reports.compare.evidence import Evidence, weigh_each
 from tunefront.reports.compare.factors import FACTORS, cell_of, levels, merge_orders, same_for_all_draws
 from tunefront.reports.compare.statistics import finite_values, mean, mean_if_complete
 from tunefront.reports.names import natural_key
@@ -264,7 +264,7 @@ def build(selection: Selection, reference: str = REFERENCE, answers: AnswerFiles
 
 def _with_evidence(panel: Panel, answers: AnswerFiles) -> Panel:
     costs = {entry.label: entry.median(lambda record: record.parameters.trainable) for entry in panel.entries}
-    known, each = weigh(panel.entries, panel.relative_tasks or panel.tasks, panel.reference, costs, answers)
+    known, each = weigh_each(panel.entries, panel.relative_tasks or panel.tasks, panel.reference, costs, answers)
     if isinstance(known, str):
         return replace(panel, no_evidence=known, task_evidence=each)
     return replace(panel, evidence=known, task_evidence=each)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from tunefront.reports.plots.picture import Picture
     from tunefront.reports.sections.document import Report
-    from tunefront.reports.tables import Cell, Table
+    from tunefront.reports.tables import Cell
 
 FEW = 500
 """Up to this number of records, the page also has lists of them for browsers without scripts."""
@@ -32,7 +32,7 @@ def render(report: Report, drawn: Sequence[Sequence[Picture]], studied: Sequence
     data = page_data(report)
     environment.filters["breakable"] = _breakable
     environment.globals["link_of"] = lambda row, place, numeric, keys: link_of(row, place, numeric, keys, data.rows)
-    environment.globals["shading"] = _shading
+    environment.globals["shade_of"] = _shade
     environment.globals["order_of"] = _order
     template = environment.from_string(files(__package__).joinpath("report.html.jinja").read_text("utf-8"))
     return template.render(
@@ -66,15 +66,9 @@ def _order(cell: Cell) -> str:
     return "" if cell.number is None else str(cell.number)
 
 
-def _shading(table: Table) -> dict[float, str]:
-    """Difference in points -> style of its cell: the darkest is the largest difference of the table."""
-    shades = {cell.shade for row in table.rows for cell in row if cell.shade is not None}
-    most = max([LEAST, *map(abs, shades)])
-    return {shade: f"--share: {100 * abs(shade) / most:.0f}%" for shade in shades}
-
-
-LEAST = 2.0
-"""Points: where no difference is larger, the darkest colour stands for this one."""
+def _shade(cell: Cell, darkest: float) -> str:
+    """The style of a cell that a difference colours."""
+    return f"--share: {100 * abs(cell.shade or 0.0) / darkest:.0f}%"
 
 
 def _breakable(text: str) -> Markup:

@@ -105,12 +105,12 @@ def _view(whole: Panel, panel: Panel, costs: Sequence[Cost], index: int, task: i
     means = [_mean(panel, entry) for entry in entries]
     gaps = [_gap(panel, entry) if relative else None for entry in entries]
     values = [[None if entry is None else cost.median(panel, entry) for entry in entries] for cost in costs]
-    fronts: list[list[float | None]] = []
-    for row in values:
-        by_label = {entry.label: value for entry, value in zip(whole.entries, row, strict=True)}
-        found = () if known is None else known.front([by_label[label] for label in known.labels])
-        chances = {} if known is None else dict(zip(known.labels, found, strict=True))
-        fronts.append([chances.get(entry.label) for entry in whole.entries])
+    labels = [entry.label for entry in whole.entries]
+    fronts: list[list[float | None]] = [[None] * len(labels) for _ in costs]
+    if known is not None:
+        order = [labels.index(label) for label in known.labels]
+        found = known.fronts([[row[place] for place in order] for row in values])
+        fronts = [[dict(zip(known.labels, shares, strict=True)).get(label) for label in labels] for shares in found]
     return {
         "score": _heights(means, mean=True),
         "gap": _heights(gaps, mean=False),
@@ -118,7 +118,7 @@ def _view(whole: Panel, panel: Panel, costs: Sequence[Cost], index: int, task: i
         "whole": [entry is not None and panel.covers(entry) for entry in entries],
         "bars": "" if known is None else _meaning(known),
         "chance": [[probability(share) for share in row] for row in fronts],
-        "unlikely": [[share is not None and share < UNLIKELY for share in row] for row in fronts],
+        "share": [[_short(share) for share in row] for row in fronts],
         "cost": [[_short(value) for value in row] for row in values],
         "text": [[cost.text(value) for value in row] for cost, row in zip(costs, values, strict=True)],
         "link": [anchor(index, e, task) for e in range(len(whole.entries))],
@@ -137,8 +137,6 @@ DERIVED = {
     "results": "the results folder that the record is from",
 }
 """Columns that are no fields of a record, and what they mean."""
-UNLIKELY = 0.05
-"""Methods with a smaller chance of being on the front are drawn faint."""
 Height = tuple[float, "Interval | None"]
 
 

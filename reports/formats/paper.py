@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from tunefront.reports import units
 from tunefront.reports.costs.table import short_table
-from tunefront.reports.formats.html import LEAST
 from tunefront.reports.names import abbreviate, elide, join_names
 from tunefront.reports.plots import ranks
 from tunefront.reports.plots.panel_plots import CROWDED
@@ -384,14 +383,13 @@ def _table(table: Table, where: str = "", basis: str = "") -> Block:
         ]
         for row in table.rows
     ]
-    most = max([LEAST, *(abs(cell.shade) for row in table.rows for cell in row if cell.shade is not None)])
     rows = [
         [
             {
                 "text": text,
                 "minor": cell.minor,
                 "strong": cell.strong,
-                "shade": None if cell.shade is None else round(cell.shade / most, 3),
+                "shade": None if cell.shade is None else round(cell.shade / table.darkest, 3),
             }
             for text, cell in zip(shown, row, strict=True)
         ]

@@ -134,7 +134,7 @@
   const openList = (rows, title) => {
     if (rows.length === 1) return openRecord(rows[0]);
     heading.textContent = title;
-    const table = make("table", { class: "stripe" });
+    const table = make("table", {});
     body.replaceChildren(make("p", { class: "note" }, "The number is of these runs. The first column opens all that a run recorded."), make("div", { class: "scroll" }, table));
     recordTable(table, rows, {});
   };
@@ -203,7 +203,7 @@
     const controls = { backbone: $("at-backbone"), shots: $("at-shots"), metric: $("at-metric"), task: $("at-task"), up: $("at-up"), across: $("at-across") };
     const live = $("plot-live"), note = $("plot-note"), menu = $("at-methods"), menuSize = $("at-methods-size");
     const state = { panel: 0, view: 0, up: "gap", across: null, off: new Set() };
-    let places = [], current = -1, methodsTable = null, tableFor = "";
+    let places = [], current = -1, methodsTable = null, tableFor = "", describeMethod = null, columnsShown = [], showCell = null;
     const SYMBOLS = { o: "circle", s: "square", "^": "triangle-up", D: "diamond", v: "triangle-down", P: "cross", X: "x", "<": "triangle-left", ">": "triangle-right", h: "hexagon2", p: "pentagon", "*": "star" };
     const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
     const colour = (style) => css(style[0] < 0 ? "--ink" : `--c${style[0]}`);
@@ -298,7 +298,8 @@
     };
 
     // The first free place around each point for its label, the most important points first; none if all are taken.
-    const CHOSEN = 8;
+    const CHOSEN = 8, UNLIKELY = 0.05;
+    const unlikely = (view, across, place) => view.share[across] !== undefined && view.share[across][place] !== null && view.share[across][place] < UNLIKELY;
     const TRIES = [["middle right", 10, -6], ["top right", 5, -20], ["bottom right", 5, 6], ["middle left", -10, -6], ["top left", -5, -20], ["bottom left", -5, 6], ["top center", 0, -22], ["bottom center", 0, 9]];
     const spots = (points, obstacles, box) => {
       const taken = [...obstacles, ...points.map((point) => [point.px - 6, point.py - 6, point.px + 6, point.py + 6])];
@@ -363,7 +364,7 @@
       const details = (place) => [
         ["Score", `${view.score.text[place]} ${view.score.interval[place]}`],
         ...(panel.reference === null || label[place] === panel.reference ? [] : [[`Against ${panel.reference}`, `${view.gap.text[place]} ${view.gap.interval[place]}`]]),
-        ...(view.chance[across] && view.chance[across][place] !== "—" ? [["P(on this front)", view.chance[across][place]]] : []),
+        ...(view.share[across] && view.share[across][place] !== null ? [["P(on this front)", view.chance[across][place]]] : []),
         ...panel.costs.map((other, at) => [other.title, view.text[at][place]]),
         ...(panel.methods.collapsed[place] ? [["Collapsed", panel.methods.collapsed[place]]] : []),
       ];
@@ -387,7 +388,7 @@
       const traces = [
         { type: "scatter", mode: "lines", ...stairs, line: { color: soft, width: 1.2, dash: "dot" }, hoverinfo: "skip", showlegend: false },
         ...places.map((point) => {
-          const tint = colour(style[point.place]), faint = view.unlikely[across][point.place];
+          const tint = colour(style[point.place]), faint = unlikely(view, across, point.place);
           const low = heights.low[point.place], high = heights.high[point.place];
           const text = details(point.place).map(([name, value]) => `${plain(name)}: <b>${plain(value)}</b>`).join("<br>");
           return {
@@ -415,11 +416,11 @@
       Plotly.react(plot, traces, figure, { displayModeBar: false, responsive: false, typesetMath: false });
       const bars = { methods: `Bars: 95 % intervals of ${state.up === "gap" ? "the difference" : "the mean"} when the method is trained again.`, rows: "Bars: 95 % intervals on other test rows of these tasks.", checkpoints: "Bars: 95 % intervals of these checkpoints on other test rows; other draws and seeds did not run.", "": "No bars: how sure the heights are is not known." }[view.bars];
       const hidden = places.filter((point) => !named.has(point)).length;
-      note.textContent = [bars, `Dotted: the Pareto front of the methods shown${panel.methods.mostly.some(Boolean) || places.some((point) => !view.whole[point.place]) ? ", without those that collapsed or lack a task" : ""}.`, view.unlikely[across] && view.unlikely[across].some(Boolean) ? "Faint: on this front with a probability below 0.05." : "", places.some((point) => !view.whole[point.place]) ? "Open: not on every task." : "", panel.methods.mostly.some(Boolean) ? "†: at least half of the runs collapsed." : "", hidden ? `${hidden} without a label for lack of room: point at them.` : "", missing.length ? `No value here: ${missing.join(", ")}.` : ""].filter(Boolean).join(" ");
+      note.textContent = [bars, `Dotted: the Pareto front of the methods shown${panel.methods.mostly.some(Boolean) || places.some((point) => !view.whole[point.place]) ? ", without those that collapsed or lack a task" : ""}.`, places.some((point) => unlikely(view, across, point.place)) ? "Faint: on this front with a probability below 0.05." : "", places.some((point) => !view.whole[point.place]) ? "Open: not on every task." : "", panel.methods.mostly.some(Boolean) ? "†: at least half of the runs collapsed." : "", hidden ? `${hidden} without a label for lack of room: point at them.` : "", missing.length ? `No value here: ${missing.join(", ")}.` : ""].filter(Boolean).join(" ");
       plot.setAttribute("aria-label", `Plot of ${state.up === "gap" ? `points against ${panel.reference}` : "score"} against ${cost ? cost.title : "no cost"} for ${places.length} methods. Arrow keys move from method to method, Enter opens the records. The table below has the same numbers.`);
       current = -1;
-      tabulate(panel, view, across, details);
-      plot.details = details;
+      tabulate(panel, view, across);
+      describeMethod = details;
     }
 
     // The table under the plot: every method with all of its numbers.
@@ -430,7 +431,7 @@
         { title: "method", text: (place) => panel.methods.label[place] },
         { title: "score × 100", value: only(view.score.value), text: (place) => (view.whole[place] ? view.score.text[place] : "—"), note: (place) => view.score.interval[place] },
         ...(panel.reference === null ? [] : [{ title: `against ${panel.reference}`, value: only(view.gap.value), text: (place) => (view.whole[place] ? view.gap.text[place] : "—"), note: (place) => view.gap.interval[place] }]),
-        ...(view.chance[across] && view.chance[across].some((text) => text !== "—") ? [{ title: "P(on this front)", value: view.chance[across].map((text) => Number(text.replace(/[<>]/, ""))), text: (place) => view.chance[across][place] }] : []),
+        ...(view.share[across] && view.share[across].some((share) => share !== null) ? [{ title: "P(on this front)", value: view.share[across], text: (place) => view.chance[across][place] }] : []),
         ...panel.costs.map((cost, at) => ({ title: cost.title, value: view.cost[at], text: (place) => view.text[at][place] })),
       ];
       const rows = panel.methods.label.map((_, place) => place).filter((place) => !state.off.has(panel.methods.label[place]));
@@ -443,15 +444,14 @@
         const link = make("a", { href: `#${view.link[place]}` }, value);
         return head.note && head.note(place) ? make("span", {}, link, make("small", {}, ` ${head.note(place)}`)) : link;
       };
-      plot.heads = heads;
-      plot.display = display;
+      [columnsShown, showCell] = [heads, display];
       if (!methodsTable) {
         tableFor = shape;
         methodsTable = new DataTable($("methods-table"), {
           data: rows.map((place) => [place]), order: [], paging: false, info: false, autoWidth: false, searching: true, language: words, layout: layout(true, false),
           columns: heads.map((head, at) => ({
             title: escape(head.title), data: 0, className: at ? "num" : "", type: at ? "num" : "string",
-            render: (place, type) => (type === "display" ? plot.display(plot.heads[at], place) : type === "sort" || type === "type" ? (at ? order(plot.heads[at].value[place]) : plot.heads[at].text(place)) : plot.heads[at].text(place)),
+            render: (place, type) => (type === "display" ? showCell(columnsShown[at], place) : at && type !== "filter" ? order(columnsShown[at].value[place]) : columnsShown[at].text(place)),
           })),
         });
       } else methodsTable.clear().rows.add(rows.map((place) => [place])).draw();
@@ -462,7 +462,7 @@
       current = (place + places.length) % places.length;
       const point = places[current];
       Plotly.Fx.hover(plot, [{ curveNumber: current + 1, pointNumber: 0 }]);
-      live.textContent = `${point.label}. ${plot.details(point.place).map(([name, value]) => `${name}: ${value}`).join(". ")}`;
+      live.textContent = `${point.label}. ${describeMethod(point.place).map(([name, value]) => `${name}: ${value}`).join(". ")}`;
     };
     const open = (point) => { location.hash = panels[state.panel].views[state.view].link[point.place]; };
     plot.addEventListener("keydown", (event) => {

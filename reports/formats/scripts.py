@@ -13,6 +13,8 @@ from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 
+from tunefront.bench.errors import UserError
+
 PLOTLY, TABLES = "plotly", "itables"
 GLOBAL = "window.tunefrontTables"
 """Where our script finds DataTables."""
@@ -28,7 +30,7 @@ class Script:
 
 @cache
 def scripts() -> tuple[Script, ...]:
-    """The scripts in the order in which they run. RuntimeError if a package no longer has what we need."""
+    """The scripts in the order in which they run. UserError if a package has not what the page needs."""
     return tuple(_script(text) for text in (_plotly(), _tables(), _own()))
 
 
@@ -45,22 +47,33 @@ def _script(text: str) -> Script:
 
 
 def _plotly() -> str:
-    return files(PLOTLY).joinpath("package_data/plotly.min.js").read_text("utf-8")
+    return _file(PLOTLY, "package_data/plotly.min.js")
 
 
 def _tables() -> str:
     """The bundle, a module that exports jQuery with DataTables, as an ordinary script."""
-    text = files(TABLES).joinpath("html/dt_bundle.js").read_text("utf-8")
+    text = _file(TABLES, "html/dt_bundle.js")
     found = re.search(r"export\s*\{([^}]*)\};?", text)
-    names = (
-        dict(pair.split(" as ")[::-1] for pair in (part.strip() for part in found[1].split(",")) if " as " in pair)
-        if found
-        else {}
-    )
+    pairs = [part.split(" as ") for part in found[1].split(",")] if found else []
+    names = {pair[-1].strip(): pair[0].strip() for pair in pairs}
     if found is None or "jQuery" not in names:
-        raise RuntimeError(f"{TABLES} {version(TABLES)} exports no jQuery from its bundle; install a tested version.")
+        raise _misfit(TABLES, "its bundle exports no jQuery")
     given = f"{GLOBAL}={names['jQuery']}.fn.dataTable;"
     return f"(function(){{{text[: found.start()]}{given}{text[found.end() :]}\n}})();"
+
+
+def _file(package: str, path: str) -> str:
+    try:
+        return files(package).joinpath(path).read_text("utf-8")
+    except OSError as error:
+        raise _misfit(package, f"it has no {path}") from error
+
+
+def _misfit(package: str, why: str) -> UserError:
+    return UserError(
+        f"the HTML report cannot use {package} {version(package)} ({why}); install the version that constraints.txt "
+        f"names, or write other formats, such as --format pdf,csv."
+    )
 
 
 def _own() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from tunefront.reports.compare import measures
 from tunefront.reports.compare.entries import on_shared_cells
 from tunefront.reports.names import elide, join_names
 from tunefront.reports.sections.certainty import of_worthwhile
+from tunefront.reports.sections.certainty_methods import EQUAL, FLAT
 from tunefront.reports.sections.certainty_words import describe_intervals, extent, interval_text
 
 if TYPE_CHECKING:
@@ -25,14 +25,10 @@ LONGEST = 40
 """Most characters of the name of a tied method."""
 LIMITS: tuple[float | None, ...] = (0.0, 0.001, 0.01, 0.1, None)
 """Budgets: the largest share of the backbone's parameters that may be trained; None for no limit."""
-EQUAL = 1e-9
-"""Means that differ by less are the same."""
 NEAR = 1.0
 """Points below the highest mean up to which a cheaper method may be the one to start with."""
 FEW = 3
 """Up to this number of panels, a headline names the method of each."""
-FLAT = 0.05
-"""Differences below this, in points, are shown as 0.0: no amount of data is advised for them."""
 
 
 @dataclass(frozen=True)
@@ -121,9 +117,7 @@ def _choice(known: Evidence) -> str:
     """The method to start with: the fewest trained parameters of those that are tied with the highest mean and at most
     `NEAR` points below it. What few runs cannot distinguish may still be much worse."""
     means = dict(zip(known.labels, known.estimate.means, strict=True))
-    costs = dict(zip(known.labels, known.costs, strict=True))
-    near = [label for label in known.tied_labels if means[label] >= means[known.best] - NEAR]
-    return min(near, key=lambda label: (math.inf if (cost := costs[label]) is None else cost, -means[label]))
+    return known.cheapest([label for label in known.tied_labels if means[label] >= means[known.best] - NEAR])
 
 
 def _headline(panel: Panel, known: Evidence, usable: Evidence, entry: Entry) -> str:
@@ -244,8 +238,7 @@ def _more(known: Evidence, tied: Sequence[str]) -> str:
     difference stays as it is."""
     if known.rows_alone or known.estimate.assumed:
         return ""
-    costs = dict(zip(known.labels, known.costs, strict=True))
-    label = min(tied, key=lambda name: math.inf if (cost := costs[name]) is None else cost)
+    label = known.cheapest(tied)
     needed = known.more(label)
     if abs(needed.difference) < FLAT or not needed.more_runs:
         return ""

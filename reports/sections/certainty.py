@@ -20,7 +20,7 @@ def verdict(panel: Panel, known: Evidence, where: str, names: Mapping[str, str])
 
     `where` starts the first sentence; `names` are the tasks' short names.
     """
-    choice = recommended(panel, known)
+    choice = cheapest_tied(panel, known)
     if known.estimate.checkpoints_only:
         texts = describe_checkpoints(panel, known, where, choice)
     else:
@@ -55,18 +55,10 @@ def of_worthwhile(panel: Panel, known: Evidence) -> Evidence:
     return known if not usable or len(usable) == len(known.labels) else known.among(usable)
 
 
-def recommended(panel: Panel, known: Evidence) -> str:
+def cheapest_tied(panel: Panel, known: Evidence) -> str:
     """Of the methods that did not collapse, the one of the tied set that trains the fewest parameters."""
-    known = of_worthwhile(panel, known)
-    tied = known.tied_labels
-    costs = dict(zip(known.labels, known.costs, strict=True))
-    means = dict(zip(known.labels, known.estimate.means, strict=True))
-
-    def rank(label: str) -> tuple[float, float]:
-        cost = costs[label]
-        return (float("inf") if cost is None else cost, -means[label])
-
-    return min(tied, key=rank)
+    usable = of_worthwhile(panel, known)
+    return usable.cheapest(usable.tied_labels)
 
 
 def _left_out(known: Evidence) -> str:

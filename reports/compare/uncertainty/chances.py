@@ -67,10 +67,14 @@ def chances(
 
 
 def front_chances(
-    known: Estimate, costs: Sequence[float | None], *, draws: int = DRAWS, seed: int = 0
-) -> Floats | None:
-    """`Chances.front` for these costs alone; None if the run variance has too few degrees of freedom."""
-    return None if missing_runs(known) else _on_front(_draw(known, draws, seed), costs)
+    known: Estimate, costs: Sequence[Sequence[float | None]], *, draws: int = DRAWS, seed: int = 0
+) -> list[Floats] | None:
+    """`Chances.front` for each of several kinds of cost, from the same draws; None if the run variance has too few
+    degrees of freedom."""
+    if missing_runs(known):
+        return None
+    means = _draw(known, draws, seed)
+    return [_on_front(means, method_costs) for method_costs in costs]
 
 
 def _draw(known: Estimate, draws: int, seed: int) -> Floats:

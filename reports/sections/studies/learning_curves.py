@@ -106,7 +106,7 @@ def _intervals(
         Entry(f"{label}, {shots}", {task: tuple(r for r in curves[label][shots] if r.task == task) for task in tasks})
         for label, shots in places
     ]
-    known, _ = weigh(entries, tasks, None, {}, material.answers)
+    known = weigh(entries, tasks, None, {}, material.answers)
     if isinstance(known, str) or len(known.labels) < len(entries):
         return {}, ""
     by_label = dict(zip(known.labels, known.means, strict=True))

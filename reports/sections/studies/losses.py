@@ -128,7 +128,7 @@ def effects_of(material: Material, trained: dict[Switches, list[Record]], tasks:
         Entry(describe(on), {task: tuple(r for r in records if r.task == task) for task in tasks})
         for on, records in trained.items()
     ]
-    known, _ = weigh(entries, tasks, None, {}, material.answers)
+    known = weigh(entries, tasks, None, {}, material.answers)
     effects = []
     for place, name in enumerate(LOSSES):
         pairs = [(on, off) for on in combinations if on[place] and (off := _without(on, place)) in combinations]

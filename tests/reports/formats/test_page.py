@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.reports.answered import world
 from tests.reports.factory import grid, record
 from tests.reports.page import column, data, own
+from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports.compare import measures
@@ -81,7 +83,7 @@ def test_the_chance_of_the_front_depends_on_the_cost(report, page):
     trained = [cost["id"] for cost in shown["costs"]].index(measures.PARAMETERS.field)
     chances = shown["views"][0]["chance"]
     known = panel.evidence
-    assert known.chances.front == pytest.approx(known.front([known.costs[i] for i in range(len(known.labels))]))
+    assert known.fronts([known.costs]) == [pytest.approx(tuple(known.chances.front))]
     cheapest = min(panel.entries, key=lambda entry: entry.median(measures.PARAMETERS.read)).label
     assert chances[trained][shown["methods"]["label"].index(cheapest)] == ">0.99"
 
@@ -161,8 +163,12 @@ def test_the_scripts_are_those_of_the_installed_packages():
 
 def test_a_package_without_what_the_page_needs_is_named(monkeypatch):
     monkeypatch.setattr(scripts, "files", lambda package: _Empty())
-    with pytest.raises(RuntimeError, match="itables"):
-        scripts._tables()
+    scripts.scripts.cache_clear()
+    with pytest.raises(UserError, match="itables"):
+        scripts.scripts()
+    monkeypatch.setattr(scripts, "files", lambda package: Path("/nowhere"))
+    with pytest.raises(UserError, match="plotly"):
+        scripts.scripts()
 
 
 class _Empty:
