@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sys
 import types
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
-import tunefront.bench.suites.expand  # noqa: F401  # whole, before `world` puts others in the place of what it imports
+import tunefront.bench.suites.expand  # whole, before `world` puts others in the place of what it imports
+import tunefront.reports
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.archives.catalog import ARCHIVES
 from tunefront.bench.data.sources import TaskEntry
@@ -190,16 +192,14 @@ class Summary(str):
 @pytest.fixture
 def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the reports: writes one file, prints the number of records."""
+    takes = signature(tunefront.reports.write)
 
-    def write(
-        records: Sequence[Record],
-        out: str,
-        formats: Sequence[str] = (),
-        where: Sequence[str] | None = None,
-        plans: Sequence[Record] = (),
-        notes: Sequence[str] = (),
-        places: Mapping[str, str] | None = None,
-    ) -> list[Path]:
+    def write(*arguments: Any, **named: Any) -> list[Path]:
+        given = takes.bind(*arguments, **named)
+        given.apply_defaults()
+        records, out, formats, where, plans = (
+            given.arguments[name] for name in ("records", "out", "formats", "where", "plans")
+        )
         if where == ["dtype=odd"]:
             raise UserError("no record has dtype=odd")
         Path(out).mkdir(parents=True, exist_ok=True)
