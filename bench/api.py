@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from tunefront.bench.errors import ErrorCollector
+from tunefront.bench.cells import kept
+from tunefront.bench.errors import ErrorCollector, UserError, unknown
 from tunefront.bench.papers.compared import compared
 from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
@@ -21,6 +23,8 @@ from tunefront.methods.registry import is_given_by_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import pandas as pd
 
     from tunefront.bench.cells import Cell
     from tunefront.bench.check.findings import Check
@@ -58,6 +62,7 @@ def run(
     device: str | None = None,
     out: str | Path = "results",
     workers: int = 1,
+    keep: Sequence[str] = (),
 ) -> list[Record]:
     """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
 
@@ -70,8 +75,8 @@ def run(
     or DataFrame each; text, columns; label, id and group, a column each; split, a share of the rows, or a column; kind,
     of task; header, `yes` or `no`; prompts, a file of prompt templates. settings, any fields of the recipe or of the
     run settings; device, one of the run settings; out, a folder or fsspec URL; workers, the number of cells that run at
-    a time. Workers import the script that started them, so a script that uses several keeps its call under `if __name__
-    == "__main__":`.
+    a time; keep, `["checkpoints"]` to keep what was trained, for `predict` and `export`. Workers import the script that
+    started them, so a script that uses several keeps its call under `if __name__ == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -105,7 +110,11 @@ def run(
         settings=settings,
         device=device,
     )
-    return _records_of(expand(suite, overrides), out, workers)
+    unknown_parts = [part for part in keep if part != CHECKPOINTS]
+    if unknown_parts:
+        raise UserError(f"keep: {unknown('part', str(unknown_parts[0]), [CHECKPOINTS])}")
+    expansion = expand(suite, overrides)
+    return _records_of(replace(expansion, cells=kept(expansion.cells)) if keep else expansion, out, workers)
 
 
 def ablate(
@@ -378,6 +387,58 @@ def check(
         "header": header,
     }
     return inspect(data, options, backbone, baseline)
+
+
+def predict(
+    checkpoint: str | Path,
+    data: object,
+    *,
+    out: str | Path | None = None,
+    backbone: str | None = None,
+) -> pd.DataFrame:
+    """The answers of a kept checkpoint to rows: the label, and for every label its probability and score; for
+    regression the value.
+
+    Args: checkpoint, a record whose checkpoint was kept (`results/records/KEY.json`), its file, or a folder exported as
+    safetensors; data, the path of a file of rows, or a pandas DataFrame, with the columns that the task reads; out,
+    also write the answers to this .jsonl, .csv or .parquet file; backbone, where the backbone lies now, if it moved.
+    Errors: UserError if the checkpoint cannot be used, the backbone is another one, or columns are missing.
+    """
+    quiet_libraries()
+    from tunefront.bench.checkpoints.loading import open_checkpoint
+    from tunefront.bench.checkpoints.prediction import check_place, predict_file, predicted_frame, read_rows
+    from tunefront.bench.data.sources.file_name import FRAME
+    from tunefront.bench.data.sources.frames import is_frame, store
+
+    if out is not None:
+        check_place(Path(out))
+    stored, fitted = open_checkpoint(str(checkpoint), backbone)
+    if not (isinstance(data, (str, Path)) or is_frame(data)):
+        raise UserError(f"data must be the path of a file of rows or a pandas DataFrame, got {type(data).__name__}.")
+    place = str(data) if isinstance(data, (str, Path)) else f"{FRAME}{store(cast('pd.DataFrame', data))}"
+    if out is not None:
+        predict_file(fitted, stored.sha256, place, Path(out))
+    return predicted_frame(fitted, read_rows(fitted, place))
+
+
+def export(checkpoint: str | Path, to: str, out: str | Path, *, backbone: str | None = None) -> list[str]:
+    """Writes a kept checkpoint into the new folder `out`, in a form that other software loads; returns notes about it.
+
+    Args: checkpoint and backbone, as in `predict`; to, `merged` (a whole model for transformers), `peft`, `adapterhub`
+    or `safetensors`. What was written is loaded again, and its logits compared. Errors: UserError if the form cannot
+    express the fitted method exactly, with the forms that can.
+    """
+    quiet_libraries()
+    from tunefront.bench.checkpoints.exports.writing import check_form, export_checkpoint
+    from tunefront.bench.checkpoints.loading import open_checkpoint
+
+    form = check_form(to)
+    stored, fitted = open_checkpoint(str(checkpoint), backbone)
+    return export_checkpoint(fitted, stored, form, Path(out))
+
+
+CHECKPOINTS = "checkpoints"
+"""What `run` can keep beside records and predictions."""
 
 
 def _listed(value: Any) -> Sequence[Any] | None:  # Any: texts, paths and DataFrames

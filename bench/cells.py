@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from typing import Literal
 
@@ -106,3 +107,8 @@ class Cell:
         draw = [f"draw {self.draw_seed}"] if self.draw_seed else []
         stage = [f"{self.stage.way} after {len(self.stage.earlier)}"] if self.stage else []
         return " · ".join([" ".join(parts), self.backbone, self.task, *template, *stage, *draw, f"seed {self.seed}"])
+
+
+def kept(cells: Iterable[Cell]) -> tuple[Cell, ...]:
+    """The same cells, whose checkpoints the store keeps."""
+    return tuple(replace(cell, keep=True) for cell in cells)

@@ -127,6 +127,25 @@ def _escaped(letter: str, kept: str) -> str:
     return letter.encode("unicode_escape").decode("ascii")
 
 
+FORMULA_START = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
+"""Text that a spreadsheet takes for the start of a formula; the last four characters are full-width forms."""
+
+
+def escape_formula(value: object) -> object:
+    """A value that a spreadsheet shows unchanged: a text that looks like a formula gets an apostrophe in front, as
+    OWASP advises; numbers stay numbers.
+
+    >>> [escape_formula(value) for value in ("=1+1", "-3.5", "- a", -3.5, "a=b", None)]
+    ["'=1+1", '-3.5', "'- a", -3.5, 'a=b', None]
+    """
+    if not isinstance(value, str) or FORMULA_START.match(value) is None:
+        return value
+    return value if _PLAIN_NUMBER.fullmatch(value) else f"'{value}"
+
+
+_PLAIN_NUMBER = re.compile(r"[+\-]?(\d+(\.\d*)?|\.\d+)(e[+\-]?\d+)?", re.IGNORECASE | re.ASCII)
+
+
 LONGEST = 500
 """Characters of an exception's text that are kept."""
 

@@ -369,12 +369,14 @@ class Method(ABC):
 
     `search` is the search space for a fair comparison, None without one. `trains` is False for a method that trains
     nothing, whose results no recipe changes: a search runs it once. `files` are the fields that name safetensors files
-    for `Backbone.load`; a record is identified by the content of such a file, not by its path.
+    for `Backbone.load`; a record is identified by the content of such a file, not by its path. `scores_are` says what
+    its scores are: `logits`, whose softmax gives probabilities, or `shares`, which do once they add up to one.
     """
 
     name: ClassVar[str]
     recipe: ClassVar[Recipe | None] = None
     trains: ClassVar[bool] = True
+    scores_are: ClassVar[Literal["logits", "shares"]] = "logits"
     files: ClassVar[tuple[str, ...]] = ()
     search: ClassVar[Search | None] = None
 
@@ -395,6 +397,10 @@ class Method(ABC):
         harness.train(backbone.trainable(), backbone.loss, examples)
         return backbone.score
 
+    def expect(self, backbone: Backbone, stored: Mapping[str, Tensor]) -> None:  # noqa: B027  # few methods need it
+        """Adds to the model what `fit` adds, so that the tensors of a checkpoint find their places: called after
+        `attach`, before they are loaded. Most methods add all of it in `attach`."""
+
     def scorer(self, backbone: Backbone) -> Scorer:
         """The scorer of `fit`, once the tensors of a checkpoint are loaded after `attach`; nothing is trained.
 
@@ -404,6 +410,25 @@ class Method(ABC):
         if type(self).fit is not Method.fit:
             raise Unsupported(f"{self.name} cannot score from its checkpoint alone: its fit() makes more than tensors")
         return backbone.score
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """What was trained, in the form of another library that computes the same from it; called once the method is
+        fitted. Unsupported, with what stands in the way, if there is none, as by default."""
+        raise Unsupported(f"{self.name} has no counterpart in {LIBRARIES[library]}")
+
+
+Library = Literal["peft", "adapterhub"]
+LIBRARIES: Mapping[Library, str] = {"peft": "Hugging Face peft", "adapterhub": "AdapterHub's adapters"}
+"""The libraries that a method can be written for, with their names in messages."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A fitted method in the form of another library: the fields of its configuration, and its tensors by their names
+    in that library's file. The head is not among them: the harness adds it."""
+
+    config: Mapping[str, object]
+    tensors: Mapping[str, Tensor]
 
 
 SEED = "ships_as_seed"

@@ -221,6 +221,17 @@ def merged_plugs(model: nn.Module) -> Iterator[int]:
             model.set_submodule(path, host)
 
 
+def what_cannot_merge(model: nn.Module) -> str | None:
+    """Why what was inserted is no part of the model's weights: the first plug that does not merge; None if all do."""
+    for path, host in model.named_modules():
+        plugs = plugged(host)
+        if plugs and not _can_merge(host):
+            odd = next((plug for _, plug in plugs if not getattr(plug, MERGES, False)), None)
+            what = type(host).__name__ if odd is None else type(odd).__name__
+            return f"{path} has a {what}, which cannot be merged into a weight"
+    return None
+
+
 def _can_merge(host: nn.Module) -> bool:
     """Whether a linear leaf with its plugs is W x + b, and the plugs are all that hooks add to it."""
     plugs = plugged(host)

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Batch, Examples, Harness, Method, Product, Recipe, Scorer, Search, at_least
+from tunefront.methods.base import (
+    Backbone,
+    Batch,
+    Examples,
+    Harness,
+    Method,
+    Product,
+    Recipe,
+    Scorer,
+    Search,
+    at_least,
+)
 
 METRICS = ("cosine", "euclidean")
 
@@ -100,6 +111,7 @@ class KNN(Method):
     name: ClassVar[str] = "knn"
     recipe: ClassVar[Recipe | None] = None
     trains: ClassVar[bool] = False
+    scores_are: ClassVar[Literal["logits", "shares"]] = "shares"
     search: ClassVar[Search | None] = None
     k: int = 5
     metric: str = "cosine"
@@ -125,7 +137,21 @@ class KNN(Method):
         states = rows.features
         if states is None or not states.isfinite().all():
             raise ValueError("some training row's features are not finite, so no row is near them")
-        classes = None if rows.labels.is_floating_point() else backbone.outputs
-        neighbours = Neighbours(states, rows.labels, classes, self.k, self.metric, self.temperature)
+        return self._nearest(backbone, states, rows.labels)
+
+    def expect(self, backbone: Backbone, stored: Mapping[str, Tensor]) -> None:
+        states, labels = (stored.get(f"neighbours.{name}") for name in ("states", "labels"))
+        if states is None or labels is None:
+            raise ValueError("the checkpoint has no stored rows (neighbours.states and neighbours.labels)")
+        device = next(backbone.model.parameters()).device
+        self._nearest(backbone, states.to(device), labels.to(device))
+
+    def scorer(self, backbone: Backbone) -> Scorer:
+        return Nearest(backbone, cast(Neighbours, backbone.model.neighbours)).scores
+
+    def _nearest(self, backbone: Backbone, states: Tensor, labels: Tensor) -> Scorer:
+        """Adds the rows to the model; their scorer."""
+        classes = None if labels.is_floating_point() else backbone.outputs
+        neighbours = Neighbours(states, labels, classes, self.k, self.metric, self.temperature)
         backbone.model.add_module("neighbours", neighbours)
-        return Nearest(backbone, neighbours).scores
+        return self.scorer(backbone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, cast
 
@@ -133,3 +133,9 @@ class PrefixTuning(Method):
         scorer = super().fit(backbone, examples, harness)
         cast(Prefix, backbone.model.lead).settle()
         return scorer
+
+    def expect(self, backbone: Backbone, stored: Mapping[str, Tensor]) -> None:
+        cast(Prefix, backbone.model.lead).settle()
+
+    def scorer(self, backbone: Backbone) -> Scorer:
+        return backbone.score

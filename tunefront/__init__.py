@@ -1,8 +1,8 @@
 """How should I adapt this pretrained language model to my task, and what does each way cost?
 
-`run`, `stream`, `mix`, `ablate`, `plan`, `check`, `report`, `diff`, `push` and `load_records` do the same as the
-command line; `mixed_model` trains one model that answers for several methods and tasks. Your own method is a subclass
-of `Method`. Heavy libraries are imported when a name is first used.
+`run`, `stream`, `mix`, `ablate`, `plan`, `check`, `report`, `diff`, `push`, `predict`, `export` and `load_records` do
+the same as the command line; `mixed_model` trains one model that answers for several methods and tasks. Your own
+method is a subclass of `Method`. Heavy libraries are imported when a name is first used.
 
 The three packages are `tunefront.bench` (runs and measures), `tunefront.methods` (one file per method) and
 `tunefront.reports` (draws stored records). In a checkout they are the top-level folders of the same names.
@@ -17,9 +17,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tunefront.bench.api import ablate as ablate
     from tunefront.bench.api import check as check
+    from tunefront.bench.api import export as export
     from tunefront.bench.api import mix as mix
     from tunefront.bench.api import mixed_model as mixed_model
     from tunefront.bench.api import plan as plan
+    from tunefront.bench.api import predict as predict
     from tunefront.bench.api import run as run
     from tunefront.bench.api import stream as stream
     from tunefront.bench.records import Record as Record
@@ -44,11 +46,13 @@ __all__ = [
     "ablate",
     "check",
     "diff",
+    "export",
     "load_records",
     "mix",
     "mixed_model",
     "plan",
     "plug",
+    "predict",
     "push",
     "report",
     "run",
@@ -65,11 +69,13 @@ _FROM = {
     "ablate": ("tunefront.bench.api", "ablate"),
     "check": ("tunefront.bench.api", "check"),
     "diff": ("tunefront.reports", "diff"),
+    "export": ("tunefront.bench.api", "export"),
     "load_records": ("tunefront.bench.records", "load_records"),
     "mix": ("tunefront.bench.api", "mix"),
     "mixed_model": ("tunefront.bench.api", "mixed_model"),
     "plan": ("tunefront.bench.api", "plan"),
     "plug": ("tunefront.methods.inject", "plug"),
+    "predict": ("tunefront.bench.api", "predict"),
     "push": ("tunefront.reports", "push"),
     "report": ("tunefront.reports", "write"),
     "run": ("tunefront.bench.api", "run"),

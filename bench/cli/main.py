@@ -13,11 +13,13 @@ from tunefront.bench.cli.ablate import ablate
 from tunefront.bench.cli.check import check
 from tunefront.bench.cli.console import FAILED, Console, print_plain
 from tunefront.bench.cli.diff import diff
+from tunefront.bench.cli.export import export
 from tunefront.bench.cli.fetch import fetch
 from tunefront.bench.cli.init import init
 from tunefront.bench.cli.list import list_
 from tunefront.bench.cli.mix import mix
 from tunefront.bench.cli.plan import plan
+from tunefront.bench.cli.predict import predict
 from tunefront.bench.cli.pretrain import pretrain
 from tunefront.bench.cli.prune import prune
 from tunefront.bench.cli.push import push
@@ -78,6 +80,8 @@ app.command()(check)
 app.command()(report)
 app.command()(diff)
 app.command()(push)
+app.command()(predict)
+app.command()(export)
 app.command()(plan)
 app.command()(ablate)
 app.command()(init)

@@ -102,6 +102,48 @@ class Ablation(StrEnum):
     shots = "shots"
 
 
+class Keep(StrEnum):
+    """What `tunefront run` keeps beside records and predictions."""
+
+    checkpoints = "checkpoints"
+
+
+Kept = Annotated[
+    Keep | None,
+    typer.Option(
+        "--keep",
+        help="`checkpoints`: keep what was trained, for `tunefront predict` and `tunefront export`; cells without one "
+        "run again.",
+        metavar="WHAT",
+    ),
+]
+Checkpoint = Annotated[
+    str,
+    typer.Argument(
+        help="A record whose checkpoint was kept (results/records/KEY.json), a file in results/checkpoints, or a "
+        "folder of `tunefront export --to safetensors`.",
+        metavar="CHECKPOINT",
+    ),
+]
+RowsFile = Annotated[
+    str, typer.Argument(help="A file of rows: CSV, TSV, JSONL, JSON, Parquet, Arrow or Excel.", metavar="FILE")
+]
+PredictOut = Annotated[
+    str | None,
+    typer.Option(
+        help="Where the answers go, a .jsonl, .csv or .parquet file; default: FILE.predictions.jsonl.", metavar="PATH"
+    ),
+]
+BackboneNow = Annotated[
+    str | None,
+    typer.Option(
+        "--backbone", help="Where the backbone lies now, if it was moved; its files must be the same.", metavar="B"
+    ),
+]
+ExportTo = Annotated[
+    str, typer.Option("--to", help="The form: merged, peft, adapterhub or safetensors.", metavar="FORM")
+]
+ExportOut = Annotated[str, typer.Argument(help="The folder to write, which must not exist or be empty.", metavar="OUT")]
 Ablated = Annotated[Ablation, typer.Argument(help="What is varied.", metavar="WHAT")]
 Spans = Annotated[
     str | None,

@@ -137,14 +137,14 @@ def _delete(plan: Pruning) -> None:
             if candidate.newer not in gone:
                 with interruption.deferred():
                     n_records += delete(plan.store, candidate.deletion)
-        for key in plan.leftovers:
+        for part in plan.leftovers:
             with interruption.deferred():
-                n_leftovers += delete_leftover(plan.store, key)
+                n_leftovers += delete_leftover(plan.store, part)
     finally:
         after = file_sizes(plan.store)
         freed = sum(length for name, length in before.items() if name not in after)
         rest = len(plan.candidates) - n_records
-        more = f" and the files of {plural(n_leftovers, 'cell')} without a record" if n_leftovers else ""
+        more = f" and {plural(n_leftovers, 'file')} without a record" if n_leftovers else ""
         print_plain(
             Console(),
             f"{plan.store.location}: deleted {plural(n_records, 'record')}{more}, {size(freed)} freed"

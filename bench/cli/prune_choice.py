@@ -11,7 +11,7 @@ from tunefront.bench.errors import ErrorCollector
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
-    from tunefront.bench.records.deletion import Deletion
+    from tunefront.bench.records.deletion import Deletion, Part
     from tunefront.bench.records.store import Store
 
 FAILED, SUPERSEDED, OTHER_DATA = "failed", "superseded", "other data"
@@ -36,7 +36,7 @@ class Pruning:
 
     store: Store
     candidates: tuple[Candidate, ...]
-    leftovers: tuple[str, ...]
+    leftovers: tuple[Part, ...]
     kept: int
     total: int
     bytes: int
@@ -50,13 +50,13 @@ class Pruning:
         them = "it" if n_records == 1 else "them"
         parts = [f"{n_records} of {plural(self.total, 'record')} and what belongs to {them}"] if n_records else []
         if self.leftovers:
-            parts.append(f"the files of {plural(len(self.leftovers), 'cell')} without a record")
+            parts.append(f"{plural(len(self.leftovers), 'file')} without a record")
         return " and ".join(parts)
 
 
 def look(results: Sequence[str], kinds: set[str], where: list[str] | None, with_leftovers: bool) -> list[Pruning]:
     """What there is to delete in each folder. UserError if one has no records, or if none has the values of `where`."""
-    from tunefront.bench.records.deletion import WRITTEN_BEFORE, file_sizes, leftovers
+    from tunefront.bench.records.deletion import file_sizes, leftovers
     from tunefront.bench.records.merge import distinct
     from tunefront.bench.records.store import Store
     from tunefront.reports.compare.aliases import unify_names
@@ -80,7 +80,7 @@ def look(results: Sequence[str], kinds: set[str], where: list[str] | None, with_
         sizes = file_sizes(store)
         rest = tuple(leftovers(store, sizes)) if with_leftovers else ()
         freed = sum(candidate.deletion.size(sizes) for candidate in candidates)
-        freed += sum(sizes.get((part, key), 0) for part in WRITTEN_BEFORE for key in rest)
+        freed += sum(sizes[part] for part in rest)
         kept = sum(candidate.kinds == {OTHER_DATA} for candidate in found) if OTHER_DATA not in kinds else 0
         plans.append(Pruning(store, candidates, rest, kept, len(records), freed))
     return plans

@@ -20,6 +20,7 @@ def run(
     out: options.Out = "results",
     workers: options.Workers = None,
     engine: options.Engine = "local",
+    keep: options.Kept = None,
     plan_first: options.PlanFirst = None,
     debug: options.Debug = False,
 ) -> None:
@@ -39,4 +40,4 @@ def run(
         wrong = ErrorCollector()
         return Asked(expand(suite, Overrides.from_texts(texts, wrong), on_status=on_status, wrong=wrong))
 
-    run_cells(asked, How(out, workers, engine, plan_first), debug)
+    run_cells(asked, How(out, workers, engine, plan_first, keep is not None), debug)

@@ -59,12 +59,13 @@ class Asked:
 
 @dataclass(frozen=True)
 class How:
-    """Where and how a call runs its cells."""
+    """Where and how a call runs its cells, and whether their checkpoints are kept."""
 
     out: str
     workers: int | None
     engine: str = "local"
     plan_first: bool | None = None
+    keep: bool = False
 
 
 def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: bool) -> None:
@@ -106,6 +107,7 @@ def _run(
 
     Returns the outcome, the titles of its cells, and how long they took, with the predicted time where there is one.
     """
+    from tunefront.bench.cells import kept
     from tunefront.bench.cli.outlook import look_ahead, time_taken
     from tunefront.bench.cli.progress import Display
     from tunefront.bench.cli.titles import Titles
@@ -123,7 +125,7 @@ def _run(
             announce(errors, line)
         for warning in expansion.warnings:
             print_plain(errors, f"warning: {warning}", "yellow")
-        cells, lines = compared(expansion.cells, display.preparing)
+        cells, lines = compared(kept(expansion.cells) if how.keep else expansion.cells, display.preparing)
         for line in lines:
             announce(errors, line)
         from tunefront.bench.execution.engines import default_workers

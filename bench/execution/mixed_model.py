@@ -11,9 +11,9 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import Row, Task, Value
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution.mixing import FittedMember, fit_members
-from tunefront.bench.execution.predictions import predictions_of
 from tunefront.bench.models.routing.router import Router
 from tunefront.bench.models.routing.rows import MixedRows
+from tunefront.bench.models.scoring.answers import predictions_of
 from tunefront.bench.models.session import Session
 from tunefront.methods.spelling import label
 

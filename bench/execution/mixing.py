@@ -12,6 +12,7 @@ from safetensors.torch import load
 from torch import Tensor
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.checkpoints.loading import restored, scores_from_checkpoint
 from tunefront.bench.data import sources
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import ErrorCollector, UserError
@@ -29,7 +30,7 @@ from tunefront.bench.models.session import Session
 from tunefront.bench.records import Mixed, Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.training.demonstrations import Prompts
-from tunefront.methods.base import Method, Scorer, Unsupported
+from tunefront.methods.base import Scorer, Unsupported
 from tunefront.methods.spelling import label
 
 log = logging.getLogger("tunefront")
@@ -230,12 +231,6 @@ def check_methods(cells: Sequence[Cell], session: Session) -> None:
     wrong.raise_if_any()
 
 
-def scores_from_checkpoint(method: Method) -> bool:
-    """Whether the checkpoint of a fitted method is all that its scorer needs."""
-    kind = type(method)
-    return kind.fit is Method.fit or kind.scorer is not Method.scorer
-
-
 def fit_members(cells: Sequence[Cell], session: Session, store: Store | None = None) -> Mixture:
     """Fits cells of one backbone, or loads them from their checkpoints in the store, and prepares them for a router.
 
@@ -262,11 +257,10 @@ def _fit(setup: Setup, store: Store | None) -> Scorer:
     method = setup.cell.method
     content = None
     if store is not None and scores_from_checkpoint(method):
-        content = store.checkpoint(Identity.of(setup.cell).key)
+        content = store.checkpoint(store.read(Identity.of(setup.cell).key))
     if content is None:
         return setup.fit()
-    setup.backbone.restore(load(content))
-    return method.scorer(setup.backbone)
+    return restored(method, setup.backbone, load(content))
 
 
 def _score(setup: Setup, scorer: Scorer, rows: EncodedExamples) -> Tensor:

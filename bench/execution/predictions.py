@@ -30,13 +30,6 @@ def digest_of(scores: Tensor) -> str:
     return hashlib.sha256(scores.float().cpu().contiguous().numpy().tobytes()).hexdigest()
 
 
-def predictions_of(task: Task, scores: Tensor) -> list[int] | list[float]:
-    """The choice with the highest score (the first one in a tie), or the predicted value."""
-    if task.kind == "regression":
-        return [float(value) for value in scores[:, 0].tolist()]
-    return [int(choice) for choice in scores.argmax(1).tolist()]
-
-
 def labels_of(task: Task, rows: tuple[Row, ...], examples: EncodedExamples) -> list[int | float]:
     """The labels in the form of predictions: for multiple choice, the position among a prompt's answers, whose order is
     the template's."""

@@ -24,7 +24,6 @@ from tunefront.bench.execution.predictions import (
     digest_of,
     frame_of,
     labels_of,
-    predictions_of,
 )
 from tunefront.bench.execution.setup import Setup, measuring
 from tunefront.bench.execution.spans import check_removable, scores_without_spans
@@ -35,6 +34,7 @@ from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.scoring.answers import predictions_of
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (
@@ -92,6 +92,7 @@ class Costs:
     latency: Latency = field(default_factory=Latency)
     examples_per_second: ExamplesPerSecond = field(default_factory=ExamplesPerSecond)
     memory: Memory = field(default_factory=Memory)
+    servable: tuple[str, ...] | None = None
 
 
 UNKNOWN = Costs()
@@ -144,7 +145,9 @@ def run_cell(
             setup = _setup(cell, session, measuring(report, concurrent_cells), identity, store)
             measured, results, predictions = _measure(setup)
             if cell.keep and store is not None:
-                store.write_checkpoint(identity.key, setup.checkpoint)
+                kept = store.write_checkpoint(setup.checkpoint)
+                storage = measured.storage.model_copy(update={"checkpoint_sha256": kept})
+                measured = replace(measured, storage=storage)
         return record_of(cell, identity, surroundings, "ok", costs=measured, results=results), predictions
     except Unsupported as reason:
         return record_of(cell, identity, surroundings, "skipped", why_unsupported(reason)), None
@@ -216,6 +219,7 @@ def record_of(
         training=costs.training,
         parameters=costs.parameters,
         storage=costs.storage,
+        servable=costs.servable,
         tokens=costs.tokens,
         flops=costs.flops,
         seconds=costs.seconds,
@@ -272,7 +276,11 @@ def _measure(setup: Setup) -> tuple[Costs, Results, pd.DataFrame]:
     spans = scores_without_spans(setup, fitted.scorer, labels)
     results = Results(scores, collapse_of(task, predicted, labels, constant), spans)
     spent = setup.trainer.cost.clock.seconds + scored.seconds
-    measured = replace(fitted.costs, latency=measure_latency(setup, fitted.scorer, spent))
+    measured = replace(
+        fitted.costs,
+        latency=measure_latency(setup, fitted.scorer, spent),
+        servable=setup.servable if setup.cell.stage is None else None,
+    )
     if isinstance(setup, StageSetup):
         results = replace(results, stream=setup.stream())
         measured = measured if setup.trains else _without_training(measured)

@@ -12,6 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.cells import Cell
+from tunefront.bench.checkpoints.exports.form import Exportable
+from tunefront.bench.checkpoints.exports.forms import servable
+from tunefront.bench.checkpoints.manifest import Manifest, StoredRow, StoredTask, StoredTemplate
 from tunefront.bench.data import cache, sources
 from tunefront.bench.data.sampling import rows_of
 from tunefront.bench.data.task import Row, Task
@@ -24,6 +27,7 @@ from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.session import Session
 from tunefront.bench.records.environment import cpu_model
+from tunefront.bench.settings import as_scalars
 from tunefront.bench.templates import Template, find_template
 from tunefront.bench.training.feature_cache import FeatureStore
 from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
@@ -76,6 +80,7 @@ class Setup:
         identity: Identity | None = None,
     ):
         torch.set_num_threads(cell.config.threads)
+        self._given_identity = identity
         template = instead.template if instead else None
         self.cell, self.task = cell, (instead.task if instead else None) or sources.load_task(cell.task)
         self.rows = rows_of(cell, self.task)
@@ -98,12 +103,17 @@ class Setup:
             self.backbone.model,
             cell.recipe,
             cell.seed,
-            identity=instead.identity if instead else shared_under(cell, self.task, identity or Identity.of(cell)),
+            identity=instead.identity if instead else shared_under(cell, self.task, self.identity),
             eval_batch_size=cell.config.eval_batch_size,
             flop_ledger=FlopLedger(self.backbone, self.pretrained.params),
             queries=tuple(rows for rows in (self.selection, self.test) if rows is not None),
         )
         self.trainer = (harness or measuring())(subject)
+
+    @cached_property
+    def identity(self) -> Identity:
+        """The identity of the cell."""
+        return self._given_identity or Identity.of(self.cell)
 
     @property
     def heads(self) -> nn.Module | None:
@@ -120,8 +130,36 @@ class Setup:
 
     @cached_property
     def checkpoint(self) -> bytes:
-        """The content of the safetensors file of these, to be read once the method is fitted."""
-        return checkpoint_content(self.backbone.model, self.shipped())
+        """The content of the safetensors file of these, with its manifest, to be read once the method is fitted."""
+        return checkpoint_content(self.backbone.model, self.shipped(), self._manifest())
+
+    @cached_property
+    def servable(self) -> tuple[str, ...]:
+        """The forms in which the fitted method can be exported."""
+        return servable(Exportable(self.cell.method, self.backbone, self.trainer.prompts))
+
+    def _manifest(self) -> str | None:
+        """What the checkpoint is, as JSON."""
+        cell, prompts, identity = self.cell, self.trainer.prompts, self.identity
+        prompting = prompting_of(cell, self.task)
+        return Manifest(
+            key=identity.key,
+            label=identity.label,
+            method=cell.spelled,
+            method_file=identity.method_file,
+            recipe=as_scalars(cell.recipe),
+            settings=as_scalars(cell.config),
+            seed=cell.seed,
+            backbone=cell.backbone,
+            backbone_fingerprint=identity.fingerprints["backbone"],
+            architecture=self.pretrained.config.model_type,
+            task=StoredTask.of(self.task),
+            template=None if prompting is None else StoredTemplate.of(prompting.template),
+            demonstrations=tuple(StoredRow.of(row) for row in self.rows.train if row.id in prompts.shown_ids),
+            servable=self.servable,
+            n_kept=tuple(prefix.n_kept for prefix in prompts.prefixes),
+            versions=identity.versions,
+        ).model_dump_json()
 
     def _encode(self, rows: tuple[Row, ...]) -> EncodedExamples:
         return self.backbone.encode(self.task, rows, self.cell.config.max_length)

@@ -11,15 +11,18 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from tunefront.bench.cells import Cell, Stage
+from tunefront.bench.checkpoints.loading import restored
 from tunefront.bench.data import metrics, sources
 from tunefront.bench.data.sampling import Rows, rows_of
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.predictions import check_scores, digest_of, labels_of, predictions_of
+from tunefront.bench.execution.predictions import check_scores, digest_of, labels_of
 from tunefront.bench.execution.setup import Setup
+from tunefront.bench.meters.storage import shipped_bytes
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.families.several import HEADS, SeveralTasks, as_earlier
+from tunefront.bench.models.scoring.answers import predictions_of
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Stream
 from tunefront.bench.records.store import Store
@@ -113,22 +116,28 @@ class StageSetup(Setup):
     def fit(self) -> Scorer:
         """Trains on rows of the newest task or of several, or loads what was trained on the newest task alone."""
         if not self.trains:
-            self.backbone.restore(self._read(self.cell.tasks[-1]))
-            return self.cell.method.scorer(self.backbone)
+            return restored(self.cell.method, self.backbone, self._read(self.cell.tasks[-1]))
         return self.cell.method.fit(self.backbone, self._trained_on, self.trainer)
 
     def shipped(self) -> dict[str, Tensor]:
         """What all tasks need in addition to the backbone, by name."""
         return self._several.shipped()
 
+    def _manifest(self) -> None:
+        """None: what is kept is for later steps, which know what it is."""
+
     def stream(self) -> Stream:
         """Scores every earlier task with the model after `fit`, separate ones with their own checkpoints."""
         scores: dict[str, dict[str, float | None]] = {}
         digests: dict[str, str] = {}
         for place, earlier in enumerate(self._earlier):
-            if not self.trains:
-                self.backbone.restore(as_earlier(self._read(earlier.cell), place))
-            scored = self.trainer.score(self.cell.method.scorer(earlier.backbone), earlier.test).values
+            method = self.cell.method
+            if self.trains:
+                scorer = method.scorer(earlier.backbone)
+            else:
+                tensors = as_earlier(self._read(earlier.cell), place)
+                scorer = restored(method, self.backbone, tensors, earlier.backbone)
+            scored = self.trainer.score(scorer, earlier.test).values
             check_scores(earlier.task, scored)
             labels = labels_of(earlier.task, earlier.rows.test, earlier.test)
             scores[earlier.cell.task] = metrics.score(earlier.task, predictions_of(earlier.task, scored), labels)
@@ -150,7 +159,7 @@ class StageSetup(Setup):
         named = dict(self.backbone.model.named_parameters())
         heads = set(map(id, self._several.heads.parameters()))
         frozen = sum(value.numel() for value in named.values() if not value.requires_grad and id(value) not in heads)
-        own = [_File.of(self.shipped(), len(self.checkpoint))] if self.trains else []
+        own = [_File.of(self.shipped(), shipped_bytes(self.checkpoint))] if self.trains else []
         files = own or list(self._files.values())
         n_bytes = self.pretrained.file_bytes if frozen else 0
         params = frozen + sum(file.params(named) for file in files)
@@ -158,11 +167,11 @@ class StageSetup(Setup):
 
     def _read(self, cell: Cell) -> dict[str, Tensor]:
         """The tensors of a step's checkpoint; RuntimeError if the store has none."""
-        content = self._store.checkpoint(Identity.of(cell).key)
+        content = self._store.checkpoint(self._store.read(Identity.of(cell).key))
         if content is None:
             raise RuntimeError(f"the checkpoint of {cell.title} is missing; run the stream again")
         tensors = load(content)
-        self._files[cell.task] = _File.of(tensors, len(content))
+        self._files[cell.task] = _File.of(tensors, shipped_bytes(content))
         return tensors
 
 

@@ -210,7 +210,7 @@ class _Steps:
                 self._readers[read].add(self._keys[cell])
         kept = (cell for cell in streams.cells if cell.stage is None or cell in streams.rounds[-1])
         self._results = {self._keys[cell] for cell in kept if cell.stage is None or cell.stage.way != "separate"}
-        self._status: dict[str, str] = {}
+        self._records: dict[str, Record] = {}
         self._to_run: set[str] = set()
         self.refresh()
 
@@ -220,23 +220,25 @@ class _Steps:
 
     def refresh(self) -> None:
         """Reads which steps are recorded: another process may run the same streams."""
-        self._status = {key: record.status for key in self.keys if (record := self._store.read(key)) is not None}
+        self._records = {key: record for key in self.keys if (record := self._store.read(key)) is not None}
         self._to_run = set()
         for cell in reversed(self._streams.cells):  # the readers of a checkpoint are in later rounds
             key = self._keys[cell]
-            status = self._status.get(key)
-            lacks = status == "ok" and self._is_read(key) and not self._store.has_checkpoint(key)
+            record = self._records.get(key)
+            status = record and record.status
+            lacks = status == "ok" and self._is_read(key) and not self._store.has_checkpoint(self._records[key])
             if status in (None, "failed") or lacks:
                 self._to_run.add(key)
 
     def add(self, records: Iterable[Record]) -> None:
         """Takes note of records that were written or found."""
-        self._status |= {record.key: record.status for record in records}
-        self._to_run -= {record.key for record in records}
+        added = {record.key: record for record in records}
+        self._records |= added
+        self._to_run -= added.keys()
 
     def can_run(self, cell: Cell) -> bool:
         """Whether every step whose checkpoint this one reads has a result."""
-        return all(self._status.get(key) == "ok" for key in self._reads(cell))
+        return all(map(self._is_ok, self._reads(cell)))
 
     def keeps(self, key: str) -> bool:
         """Whether the step must have a checkpoint: if a step that is to run reads it, and when a model on a task alone,
@@ -250,9 +252,13 @@ class _Steps:
     def drop_unneeded(self) -> None:
         """Deletes the checkpoints of steps that no other step will read."""
         for key in self.keys:
-            is_done = self._status.get(key) == "ok" and not self.keeps(key)
+            is_done = self._is_ok(key) and not self.keeps(key)
             if is_done and self._readers[key] and key not in self._results:
-                self._store.drop_checkpoint(key)
+                self._store.drop_checkpoint(self._records[key])
+
+    def _is_ok(self, key: str) -> bool:
+        record = self._records.get(key)
+        return record is not None and record.status == "ok"
 
     def _is_read(self, key: str) -> bool:
         return not self._readers[key].isdisjoint(self._to_run)

@@ -8,10 +8,10 @@ from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tunefront.bench.models.checkpoints import seed_metadata, shipped
+from tunefront.bench.models.checkpoints import MANIFEST, seed_metadata, shipped
 from tunefront.methods.torch_internals import FakeTensor
 
 
@@ -21,10 +21,18 @@ def save_trained(model: nn.Module, path: Path, published: Collection[str] = ()) 
     return path.write_bytes(checkpoint_content(model, shipped(model, published)))
 
 
-def checkpoint_content(model: nn.Module, tensors: Mapping[str, Tensor]) -> bytes:
-    """The content of a safetensors file with tensors of a model, and with its seeds."""
+def checkpoint_content(model: nn.Module, tensors: Mapping[str, Tensor], manifest: str | None = None) -> bytes:
+    """The content of a safetensors file with tensors of a model, with its seeds and, if given, a manifest."""
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    return save(kept, seed_metadata(model) or None)
+    metadata = {**seed_metadata(model), **({} if manifest is None else {MANIFEST: manifest})}
+    return save(kept, metadata or None)
+
+
+def shipped_bytes(content: bytes) -> int:
+    """The size of a file's content without its manifest, as `checkpoint_bytes` counts it."""
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
+    return safetensors_bytes(load(content), {name: text for name, text in metadata.items() if name != MANIFEST})
 
 
 def checkpoint_bytes(model: nn.Module, published: Collection[str] = ()) -> int:

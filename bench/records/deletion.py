@@ -12,19 +12,21 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import LEFT_SECONDS, url_errors
+from tunefront.bench.files import LEFT_SECONDS, open_ordinary, url_errors
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
 from tunefront.bench.records.ordinary import Unreadable, printable_path
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import Store
 
 ENDINGS = {"records": ".json", "predictions": ".parquet", "checkpoints": ".safetensors", "plans": ".json"}
-"""Subfolder of a results folder -> the ending of its files, whose names are keys."""
-WRITTEN_BEFORE = ("predictions", "checkpoints")
-"""The subfolders whose files are written before the record."""
-_KEY = re.compile(r"[0-9a-f]{64}")
-Sizes = Mapping[tuple[str, str], int]
-"""(subfolder, key) -> bytes of the file."""
+"""Subfolder of a results folder -> the ending of its files, whose names are keys; those of checkpoints are sha256."""
+_NAME = re.compile(r"[0-9a-f]{64}")
+_NAMED = re.compile(rb'"checkpoint_sha256": ?"([0-9a-f]{64})"')
+"""How a record names its checkpoint."""
+Part = tuple[str, str]
+"""A file: its subfolder, and its name without ending."""
+Sizes = Mapping[Part, int]
+"""Bytes of each file."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +37,8 @@ class Deletion:
     plan: bool
 
     @property
-    def parts(self) -> tuple[str, ...]:
-        """The subfolders with files of the record, in the order of deletion.
+    def parts(self) -> tuple[Part, ...]:
+        """The files of the record, in the order of deletion.
 
         The record goes first. It alone says that a cell is done, so a crash between two files leaves others that
         belong to no record: nothing reads them, a new run of the cell replaces them, and `leftovers` finds them. In the
@@ -44,12 +46,13 @@ class Deletion:
         The lock of a cell stays: it is empty, and removing it while another process opens it would let two processes
         hold one cell.
         """
-        parts = ("records", "predictions", "checkpoints")
-        return (*parts, "plans") if self.plan else parts
+        key, kept = self.record.key, self.record.storage.checkpoint_sha256
+        checkpoint = [] if kept is None else [("checkpoints", kept)]
+        return (("records", key), ("predictions", key), *checkpoint, *([("plans", key)] if self.plan else []))
 
     def size(self, sizes: Sizes) -> int:
         """Bytes of its files."""
-        return sum(sizes.get((part, self.record.key), 0) for part in self.parts)
+        return sum(sizes.get(part, 0) for part in self.parts)
 
 
 def file_sizes(store: Store) -> dict[tuple[str, str], int]:
@@ -90,40 +93,57 @@ def delete(store: Store, deletion: Deletion) -> bool:
         if not mine or _read(store, key) != deletion.record:
             return False
         for part in deletion.parts:
-            _remove(store, f"{part}/{key}{ENDINGS[part]}")
+            _remove(store, part)
     return True
 
 
-def leftovers(store: Store, sizes: Sizes) -> list[str]:
-    """Keys of predictions and checkpoints that belong to no record and are older than a day, in a local folder.
+def leftovers(store: Store, sizes: Sizes) -> list[Part]:
+    """Predictions and checkpoints that belong to no record and are older than a day, in a local folder.
 
     A cell writes them before its record, so younger ones may belong to a cell that is just being written. A
     record counts in any state: one that was set aside, or that another version wrote.
     """
     if store.folder is None:
         return []
-    try:
-        recorded = {name.split(".")[0] for name in os.listdir(store.folder / "records")}
-    except FileNotFoundError:
-        return []
-    files = [
-        (key, store.folder / part / f"{key}{ENDINGS[part]}")
-        for part, key in sizes
-        if part in WRITTEN_BEFORE and _KEY.fullmatch(key) and key not in recorded
-    ]
-    return list(dict.fromkeys(key for key, path in files if _is_old(path)))
+    names = _recorded(store.folder)
+    kept = _named_checkpoints(store.folder) if any(part == "checkpoints" for part, _ in sizes) else set()
+    belong = {"predictions": names, "checkpoints": kept}
+    loose = [(part, name) for part, name in sizes if part in belong and name not in belong[part]]
+    return [part for part in loose if _NAME.fullmatch(part[1]) and _is_old(store.folder / _path(part))]
 
 
-def delete_leftover(store: Store, key: str) -> bool:
-    """Deletes files that belong to no record; False if their cell has a record by now, or is running."""
+def delete_leftover(store: Store, part: Part) -> bool:
+    """Deletes a file that belongs to no record; False if it has one by now, or if its cell is running."""
     if store.folder is None:
         return False
-    with _claim(store, key) as mine:
-        if not mine or os.path.lexists(store.folder / "records" / f"{key}.json"):
+    name = part[1]
+    if part[0] == "checkpoints":  # its cell is not known: a running one would have written it in the last day
+        if name in _named_checkpoints(store.folder):
             return False
-        for part in WRITTEN_BEFORE:
-            _remove(store, f"{part}/{key}{ENDINGS[part]}")
+        _remove(store, part)
+        return True
+    with _claim(store, name) as mine:
+        if not mine or os.path.lexists(store.folder / "records" / f"{name}.json"):
+            return False
+        _remove(store, part)
     return True
+
+
+def _recorded(folder: Path) -> set[str]:
+    """The keys of record files in any state."""
+    with suppress(FileNotFoundError):
+        return {name.split(".")[0] for name in os.listdir(folder / "records")}
+    return set()
+
+
+def _named_checkpoints(folder: Path) -> set[str]:
+    """The checkpoints that record files name, in any state."""
+    named: set[str] = set()
+    with suppress(FileNotFoundError):
+        for path in (folder / "records").iterdir():
+            with suppress(OSError), open_ordinary(path) as file:
+                named |= {digest.decode() for digest in _NAMED.findall(file.read())}
+    return named
 
 
 def missing(store: Store, keys: Iterable[str]) -> list[str]:
@@ -171,7 +191,14 @@ def _read(store: Store, key: str) -> Record | None:
         return None
 
 
-def _remove(store: Store, name: str) -> None:
+def _path(part: Part) -> str:
+    """The path of a file in a results folder."""
+    subfolder, name = part
+    return f"{subfolder}/{name}{ENDINGS[subfolder]}"
+
+
+def _remove(store: Store, part: Part) -> None:
+    name = _path(part)
     if store.folder is not None:
         path = store.folder / name
         with suppress(FileNotFoundError):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.fields import FieldInfo
 
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 """Raised whenever a field is added, removed or changes its type or meaning (a test compares the fields with the list
 for the version); records of other versions are left unchanged, and never compared with these."""
 
@@ -378,6 +378,11 @@ class Storage(Group):
     checkpoint_dtypes: dict[str, Amount] | None = Field(
         default=None, description="dtype -> number of values in that file; empty if it has none"
     )
+    checkpoint_sha256: str | None = Field(
+        default=None,
+        description="sha256, and so the name, of the file in checkpoints/, which also has a manifest; null if it was "
+        "not kept",
+    )
     demonstration_bytes: Bytes = Field(
         default=None, description="text of the demonstrations in prompts, each counted once; null without any"
     )
@@ -615,6 +620,10 @@ class Record(BaseModel):
     training: Training = Field(default=Training(), description="steps and loss of the training")
     parameters: Parameters = Field(default=Parameters(), description="numbers of parameters")
     storage: Storage = Field(default=Storage(), description="bytes to keep on disk")
+    servable: tuple[str, ...] | None = Field(
+        default=None,
+        description="forms in which `tunefront export` can write the fitted method; null if the cell has no result",
+    )
     tokens: Tokens = Field(default=Tokens(), description="tokens of a query and of the training")
     flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")
     seconds: Seconds = Field(default=Seconds(), description="seconds of training and scoring")
@@ -689,7 +698,7 @@ def leaves() -> dict[str, FieldInfo]:
 _VARYING = (
     *("attempts", "paper", "deviations", "method_file", "method_sources"),
     *("seconds", "cpu_seconds", "latency_seconds", "examples_per_second", "mixed"),
-    *("memory.cuda", "memory.start_resident_bytes"),
+    *("memory.cuda", "memory.start_resident_bytes", "storage.checkpoint_sha256"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
     *("environment.cpu_model", "environment.device_name"),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import functools
+import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
@@ -40,8 +41,8 @@ def _warn_of_no_locks(folder: Path) -> None:
 class Store:
     """A results folder, or any fsspec URL (`s3://bucket/results`) that several machines can write to.
 
-    Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `checkpoints/<key>.safetensors` (only of
-    cells whose checkpoint others need), `locks/<key>.lock` (local folders only).
+    Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `checkpoints/<sha256>.safetensors` (what a
+    record names as its `storage.checkpoint_sha256`), `locks/<key>.lock` (local folders only).
     """
 
     def __init__(self, location: str | Path):
@@ -108,38 +109,51 @@ class Store:
             raise UserError(f"{path} is not a complete Parquet file; delete records/{key}.json and run its cell again.")
         return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
 
-    def write_checkpoint(self, key: str, content: bytes) -> None:
-        """Writes the safetensors file of a cell, before its record, whole or not at all. Errors: DiskFull."""
-        self._put(f"checkpoints/{key}.safetensors", content)
+    def write_checkpoint(self, content: bytes) -> str:
+        """Writes a safetensors file, before the record that names it, whole or not at all; returns its sha256, which is
+        its name. Errors: DiskFull."""
+        digest = hashlib.sha256(content).hexdigest()
+        self._put(f"checkpoints/{digest}.safetensors", content)
+        return digest
 
-    def checkpoint(self, key: str) -> bytes | None:
-        """The safetensors file of a cell; None if there is none. UserError if a URL cannot be read; OSError."""
+    def checkpoint(self, record: Record | None) -> bytes | None:
+        """The safetensors file that a record names; None if there is none, or no record. Errors: UserError if a URL
+        cannot be read, or if the content is not what the record names; OSError."""
+        digest = None if record is None else record.storage.checkpoint_sha256
+        if digest is None:
+            return None
         try:
-            if self.folder is not None:
-                return (self.folder / "checkpoints" / f"{key}.safetensors").read_bytes()
-            path = f"{self.location}/checkpoints/{key}.safetensors"
-            with url_errors(path, "read"):
-                content: bytes = _filesystem(self.location).cat_file(path)
-                return content
+            content = self._content(f"checkpoints/{digest}.safetensors")
         except FileNotFoundError:
             return None
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise UserError(
+                f"{self.location}/checkpoints/{digest}.safetensors is not the file that was written: its content has "
+                "another sha256 than its name. Delete it, and run its cell again with --keep checkpoints."
+            )
+        return content
 
-    def has_checkpoint(self, key: str) -> bool:
-        """Whether the safetensors file of a cell is there."""
+    def has_checkpoint(self, record: Record) -> bool:
+        """Whether the safetensors file that a record names is there."""
+        digest = record.storage.checkpoint_sha256
+        if digest is None:
+            return False
         if self.folder is not None:
-            return (self.folder / "checkpoints" / f"{key}.safetensors").is_file()
-        path = f"{self.location}/checkpoints/{key}.safetensors"
+            return (self.folder / "checkpoints" / f"{digest}.safetensors").is_file()
+        path = f"{self.location}/checkpoints/{digest}.safetensors"
         with url_errors(path, "read"):
             return bool(_filesystem(self.location).exists(path))
 
-    def drop_checkpoint(self, key: str) -> None:
-        """Deletes the safetensors file of a cell, if there is one. Errors: UserError for a URL; OSError."""
+    def drop_checkpoint(self, record: Record) -> None:
+        """Deletes the safetensors file that a record names, if there is one. Errors: UserError for a URL; OSError."""
+        if not self.has_checkpoint(record):
+            return
+        name = f"checkpoints/{record.storage.checkpoint_sha256}.safetensors"
         if self.folder is not None:
-            (self.folder / "checkpoints" / f"{key}.safetensors").unlink(missing_ok=True)
-        elif self.has_checkpoint(key):
-            path = f"{self.location}/checkpoints/{key}.safetensors"
-            with url_errors(path, "deleted"):
-                _filesystem(self.location).rm_file(path)
+            (self.folder / name).unlink(missing_ok=True)
+            return
+        with url_errors(f"{self.location}/{name}", "deleted"):
+            _filesystem(self.location).rm_file(f"{self.location}/{name}")
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
@@ -166,14 +180,26 @@ class Store:
         finally:
             lock.release()
 
+    def _content(self, name: str) -> bytes:
+        """A file of the results. Errors: FileNotFoundError; UserError if a URL cannot be read; OSError."""
+        if self.folder is not None:
+            return (self.folder / name).read_bytes()
+        path = f"{self.location}/{name}"
+        with url_errors(path, "read"):
+            try:
+                content: bytes = _filesystem(self.location).cat_file(path)
+                return content
+            except FileNotFoundError:
+                pass  # raised below, since `url_errors` would make it a UserError
+        raise FileNotFoundError(path)
+
     def _fetch(self, key: str) -> Record | None:
         """The record of a key at a URL; an incomplete one counts as None and will be overwritten."""
         path = f"{self.location}/records/{key}.json"
-        with url_errors(path, "read"):
-            try:
-                content = _filesystem(self.location).cat_file(path)
-            except FileNotFoundError:
-                return None
+        try:
+            content = self._content(f"records/{key}.json")
+        except FileNotFoundError:
+            return None
         try:
             return parse_record(content, path)
         except CorruptRecord as error:

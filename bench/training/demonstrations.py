@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -71,6 +72,7 @@ class Prompts:
         self._reading_cpu_seconds: list[float] = []
         self._prefixes: list[DemonstrationPrefix] = []
         self.start_prefix: DemonstrationPrefix | None = None
+        self.start_ids: tuple[str, ...] = ()
         self._layout: Callable[[], Layout | None] = lambda: None
         self._known: dict[tuple[int, str], tuple[EncodedExamples, PrefixedRows]] = {}
         self.lead_seconds, self._lead_cpu_seconds, self._lead_was_kept = 0.0, 0.0, False
@@ -79,6 +81,11 @@ class Prompts:
     def prefixes(self) -> Sequence[DemonstrationPrefix]:
         """The prefixes, in order."""
         return tuple(self._prefixes)
+
+    @property
+    def shown_ids(self) -> frozenset[str]:
+        """The ids of all rows that are demonstrations: of prompts, or those that training starts from."""
+        return frozenset((*self.start_ids, *itertools.chain.from_iterable(self.ids)))
 
     @property
     def seconds(self) -> float:
@@ -145,6 +152,7 @@ class Prompts:
             raise ValueError("rows already follow demonstrations; training cannot start from others")
         prefix = cast(DemonstrationPrefix, backbone.prefix(demonstrations))
         self.start_prefix = prefix.limited_to(len(prefix.demonstrations.texts))
+        self.start_ids = cast(PromptedExamples, demonstrations).ids
         self._layout = lambda: cast(LanguageModel, backbone).layout  # it changes when the method adds a lead
         for rows in (demonstrations, *self._queries):
             self.after_start(rows)

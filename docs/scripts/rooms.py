@@ -28,6 +28,7 @@ BOXES = {
     "bench.suites": "from a suite file to cells",
     "bench.check": "what is odd about one's rows",
     "bench.training": "the harness methods train under",
+    "bench.checkpoints": "what was trained, and exports",
     "bench.execution": "from cells to records; grids",
     "bench.forecast": "costs before running",
     "bench.papers": "what papers print and do",

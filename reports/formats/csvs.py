@@ -7,11 +7,11 @@ Records may contain any text, so a text that a spreadsheet would take for a form
 from __future__ import annotations
 
 import math
-import re
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from tunefront.bench.errors import escape_formula
 from tunefront.bench.records.frame import to_frame
 from tunefront.reports.compare import measures
 from tunefront.reports.compare.collapse import count_collapsed
@@ -128,25 +128,6 @@ def _cells(where: Mapping[str, object], tables: Sequence[Table]) -> list[dict[st
         for row in table.rows
         for column, cell in list(zip(table.columns, row, strict=True))[table.leading :]
     ]
-
-
-FORMULA_START = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20]")
-"""Text that a spreadsheet takes for the start of a formula; the last four characters are full-width forms."""
-
-
-def escape_formula(value: object) -> object:
-    """A value that a spreadsheet shows unchanged: a text that looks like a formula gets an apostrophe in front, as
-    OWASP advises; numbers stay numbers.
-
-    >>> [escape_formula(value) for value in ("=1+1", "-3.5", "- a", -3.5, "a=b", None)]
-    ["'=1+1", '-3.5', "'- a", -3.5, 'a=b', None]
-    """
-    if not isinstance(value, str) or FORMULA_START.match(value) is None:
-        return value
-    return value if _NUMBER.fullmatch(value) else f"'{value}"
-
-
-_NUMBER = re.compile(r"[+\-]?(\d+(\.\d*)?|\.\d+)(e[+\-]?\d+)?", re.IGNORECASE | re.ASCII)
 
 
 def _to_csv(table: pd.DataFrame) -> str:

@@ -87,7 +87,7 @@ def _fields(record: Record, schema: Schema) -> dict[str, Value]:
     for name, value in record.items():
         if name == schema.label_field == "label":
             continue  # templates get the label's number under this name
-        plain, kept = _plain(value)
+        plain, kept = plain_value(value)
         if kept:
             fields[name] = None if name in schema.choices and isinstance(plain, str) and not plain.strip() else plain
     if any(name in fields for name in schema.choices):  # else label_names names no column, which the template reports
@@ -95,7 +95,7 @@ def _fields(record: Record, schema: Schema) -> dict[str, Value]:
     return fields
 
 
-def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
+def plain_value(value: object, level: int = 0) -> tuple[Value, bool]:
     """(value as in JSON, whether it can be kept)."""
     if isinstance(value, float) and math.isnan(value):
         return None, True
@@ -106,7 +106,7 @@ def _plain(value: object, level: int = 0) -> tuple[Value, bool]:
     if level == _DEEPEST or not isinstance(value, (list, tuple, Mapping)):
         return None, False
     within = value.values() if isinstance(value, Mapping) else value
-    converted = [_plain(item, level + 1) for item in within]
+    converted = [plain_value(item, level + 1) for item in within]
     plain = [item for item, _ in converted]
     kept = all(kept for _, kept in converted)
     return (dict(zip(map(str, value), plain, strict=True)) if isinstance(value, Mapping) else plain), kept

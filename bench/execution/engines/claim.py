@@ -57,7 +57,7 @@ def is_complete(record: Record | None, cell: Cell, store: Store) -> bool:
     """Whether a cell need not run: it has a record that has not failed, and the checkpoint that it is to keep."""
     if record is None or record.status == "failed":
         return False
-    return record.status != "ok" or not cell.keep or store.has_checkpoint(record.key)
+    return record.status != "ok" or not cell.keep or store.has_checkpoint(record)
 
 
 def throttle(report: Report) -> Report:

@@ -264,7 +264,7 @@ def test_old_predictions_of_no_record_go_unless_a_kind_is_chosen(call: Any, resu
     assert call("prune", str(results), "--failed", "--yes").exit_code == 0
     assert path.exists()
     result = call("prune", str(results), "--yes")
-    assert "1 cell without a record" in result.stdout
+    assert "1 file without a record" in result.stdout
     assert not path.exists()
 
 

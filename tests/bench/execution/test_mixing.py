@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from tests.bench.execution.streams import alone, toy_tasks
+from tunefront.bench.checkpoints.loading import scores_from_checkpoint
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution import mixing
 from tunefront.bench.execution.grid import Outcome, run_grid
 from tunefront.bench.execution.mixed_model import MixedModel
-from tunefront.bench.execution.mixing import Mixtures, fit_members, scores_from_checkpoint
+from tunefront.bench.execution.mixing import Mixtures, fit_members
 from tunefront.bench.models.session import Session
 from tunefront.bench.records.store import Store
 from tunefront.methods.base import Unsupported
@@ -106,7 +107,8 @@ def test_one_member_or_unequal_settings_are_mistakes(backbones: dict[str, str], 
 
 
 def test_which_methods_are_loaded_from_their_checkpoints() -> None:
-    assert [scores_from_checkpoint(parse(method)) for method in ("ia3", "features", "icl", "knn")] == [
+    assert [scores_from_checkpoint(parse(method)) for method in ("ia3", "features", "knn", "icl", "cartridge")] == [
+        True,
         True,
         True,
         False,

@@ -23,6 +23,7 @@ from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.execution.stages import StageSetup
 from tunefront.bench.execution.stream import Streams, ordered
+from tunefront.bench.meters.storage import shipped_bytes
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.training.harness import MeasuringHarness
@@ -96,17 +97,17 @@ def test_files_and_parameters_of_all_tasks_are_those_of_the_real_files(ran: Any,
     _, store, records = ran
     whole = tuple(tasks)
     adapters = records["houlsby:bottleneck=4", "separate", whole]
-    files = [store.checkpoint(records["houlsby:bottleneck=4", None, (task,)].key) for task in tasks]
+    files = [store.checkpoint(records["houlsby:bottleneck=4", None, (task,)]) for task in tasks]
     backbone = adapters.storage.backbone_bytes
-    assert adapters.stream.total_bytes == backbone + sum(map(len, files))
+    assert adapters.stream.total_bytes == backbone + sum(map(shipped_bytes, files))
     news = [records["houlsby:bottleneck=4", None, (task,)].parameters for task in tasks]
     frozen = news[0].total - news[0].trainable
     assert adapters.stream.total_params == frozen + sum(new.trainable for new in news)
     full = records["full", "separate", whole]
-    files = [store.checkpoint(records["full", None, (task,)].key) for task in tasks]
-    assert full.stream.total_bytes == sum(map(len, files))  # each has all weights: no backbone is needed
+    files = [store.checkpoint(records["full", None, (task,)]) for task in tasks]
+    assert full.stream.total_bytes == sum(map(shipped_bytes, files))  # each has all weights: no backbone is needed
     sequential = records["full", "sequential", whole]
-    assert sequential.stream.total_bytes == len(store.checkpoint(sequential.key))
+    assert sequential.stream.total_bytes == shipped_bytes(store.checkpoint(sequential))
     heads = [new.head for new in (records["full", None, (task,)].parameters for task in tasks)]
     assert sequential.stream.total_params == news[0].backbone + sum(heads)
     assert sequential.parameters.head == sum(heads)
@@ -118,18 +119,18 @@ def test_a_step_in_sequence_trains_the_newest_task_from_the_weights_before_it(
     """The same training by hand: a fresh copy with the earlier weights in it, and the new task's own fresh head."""
     cells, method, store = alone(backbones["bert"], tasks[:2]), parse("full"), Store(tmp_path)
     outcome = Streams.of(cells, one_model=(method,), ways=("sequential",)).run(store)
-    keys = {record.stream.way or record.task: record.key for record in outcome.records}
+    made = {record.stream.way or record.task: record for record in outcome.records}
     task, cell = load_task(tasks[1]), cells[1]
     torch.set_num_threads(cell.config.threads)
     backbone = loaded(backbones["bert"]).fresh_copy(task, 0, None)
-    earlier = load(store.checkpoint(keys[tasks[0]]) or b"")
+    earlier = load(store.checkpoint(made[tasks[0]]) or b"")
     body = {name: value for name, value in earlier.items() if not name.startswith("head.")}
     backbone.model.load_state_dict({**backbone.model.state_dict(), **body})
     method.attach(backbone)
     examples = backbone.encode(task, rows_of(cell, task).train, None)
     trainer = MeasuringHarness(Subject(backbone.model, cell.recipe, 0, ("by hand",), 16))
     trainer.train(backbone.trainable(), backbone.loss, examples)
-    after = load(store.checkpoint(keys["sequential"]) or b"")
+    after = load(store.checkpoint(made["sequential"]) or b"")
     for name, value in backbone.trainable().items():
         assert torch.equal(value, after[name]), name
     for name in ("output.weight", "output.bias"):  # the head of the earlier task is kept as it was
@@ -156,7 +157,7 @@ def test_only_checkpoints_that_are_needed_stay(ran: Any) -> None:
     _, store, records = ran
     kept = {path.stem for path in (store.folder / "checkpoints").iterdir()}
     last = {key for key in records if len(key[2]) == 3 and key[1] not in (None, "separate")}
-    assert kept == {records[key].key for key in records if key[1] is None or key in last}
+    assert kept == {records[key].storage.checkpoint_sha256 for key in records if key[1] is None or key in last}
 
 
 def test_a_second_call_runs_nothing(ran: Any) -> None:
@@ -179,7 +180,7 @@ def test_a_killed_stream_goes_on_to_the_same_records(ran: Any, tasks: list[str],
     shutil.copytree(store.folder, copy)
     for record in lost:
         (copy / "records" / f"{record.key}.json").unlink()
-    (copy / "checkpoints" / f"{lost[0].key}.safetensors").unlink()
+    Store(copy).drop_checkpoint(lost[0])
     outcome = streams.run(Store(copy))
     assert not outcome.failed
     assert outcome.ran == len(lost)
@@ -212,8 +213,8 @@ def test_a_failure_replaces_no_result(tasks: list[str], backbones: dict[str, str
     streams.run(store)
     step = next(cell for cell in streams.cells if cell.stage and cell.stage.way == "sequential")
     key = Identity.of(step).key
-    for other in streams.cells:
-        store.drop_checkpoint(Identity.of(other).key)
+    for record in store.records():
+        store.drop_checkpoint(record)
     outcome = run_grid([replace(step, keep=True)], store)
     assert [record.status for record in outcome.records] == ["ok"]
     kept = store.read(key)

@@ -161,16 +161,31 @@ def orphans(local: Store) -> dict[str, Path]:
 
 
 def test_old_predictions_of_no_record_are_left_over(local: Store, orphans: dict[str, Path]) -> None:
-    assert leftovers(local, file_sizes(local)) == [sha("old")]
-    assert delete_leftover(local, sha("old"))
+    assert leftovers(local, file_sizes(local)) == [("predictions", sha("old"))]
+    assert delete_leftover(local, ("predictions", sha("old")))
     assert [name for name, path in orphans.items() if not path.exists()] == ["old"]
 
 
 def test_predictions_whose_record_appears_are_kept(local: Store, orphans: dict[str, Path]) -> None:
     assert local.folder is not None
     (local.folder / "records" / f"{sha('old')}.json").write_bytes(b"{}")
-    assert not delete_leftover(local, sha("old"))
+    assert not delete_leftover(local, ("predictions", sha("old")))
     assert orphans["old"].exists()
+
+
+def test_checkpoints_belong_to_the_records_that_name_them(local: Store) -> None:
+    assert local.folder is not None
+    digests = [local.write_checkpoint(text) for text in (b"named", b"aside", b"loose")]
+    local.write(made(0, storage__checkpoint_sha256=digests[0]), FRAME)
+    text = made(1, storage__checkpoint_sha256=digests[1]).model_dump_json()
+    (local.folder / "records" / f"{sha('aside')}.json.corrupt").write_text(text[:-9])
+    for digest in digests:
+        age(local.folder / "checkpoints" / f"{digest}.safetensors", 48)
+    assert leftovers(local, file_sizes(local)) == [("checkpoints", digests[2])]
+    assert delete_leftover(local, ("checkpoints", digests[2]))
+    assert not delete_leftover(local, ("checkpoints", digests[1]))
+    assert delete(local, Deletion(made(0, storage__checkpoint_sha256=digests[0]), plan=False))
+    assert {name for part, name in left(local) if part == "checkpoints"} == {digests[1]}
 
 
 def test_at_a_url_nothing_is_left_over() -> None:

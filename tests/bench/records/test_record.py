@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import (
     GROUPS,
+    SCHEMA_VERSION,
     CorruptRecord,
     Data,
     Latency,
@@ -137,7 +138,7 @@ def test_a_whole_record_under_another_cells_name_is_named_and_left_as_it_is(
 def test_a_line_feed_in_a_files_name_does_not_break_the_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "records"
     folder.mkdir()
-    contents = ("{", json.dumps({**WHOLE, "key": "other"}), json.dumps({**WHOLE, "schema_version": 9}))
+    contents = ("{", json.dumps({**WHOLE, "key": "other"}), json.dumps({**WHOLE, "schema_version": SCHEMA_VERSION + 1}))
     for content in contents:
         (folder / f"a\nerror: b\x1b[31m\t{len(content)}.json").write_text(content, encoding="utf-8")
     (folder / "c\nd.json").mkdir()

@@ -1,0 +1,136 @@
+"""A whole model in transformers' own format, with what was trained merged into its weights: any server loads it."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor
+
+from tunefront.bench.checkpoints.exports.heads import close, head_names, random_inputs
+from tunefront.bench.checkpoints.exports.tensors import write_manifest
+from tunefront.bench.errors import UserError
+from tunefront.bench.models.families.encoder import Encoder
+from tunefront.bench.models.fit import auto_class
+from tunefront.bench.quiet import quiet
+from tunefront.methods.base import Batch, Unsupported
+from tunefront.methods.inject import merged_plugs, what_cannot_merge
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from torch import nn
+    from transformers import PreTrainedModel
+
+    from tunefront.bench.checkpoints.exports.form import Exportable
+    from tunefront.bench.checkpoints.loading import Fitted
+    from tunefront.bench.checkpoints.stored import StoredCheckpoint
+    from tunefront.bench.data.task import Task
+    from tunefront.bench.models.families import Backbone
+
+
+class Merged:
+    """A folder as `save_pretrained` writes it: configuration, weights, tokenizer; and the manifest."""
+
+    about = "a whole model with merged weights, for transformers and any server"
+
+    def check(self, subject: Exportable) -> None:
+        """Unsupported for what stays outside the weights: prompts, learned prefixes, modules that cannot be merged,
+        and heads that no class of transformers has."""
+        backbone = subject.backbone
+        if subject.prompts.prefixes or subject.prompts.start_prefix is not None:
+            raise Unsupported("demonstrations stand in the prompt, not in the weights; send them with each query")
+        if backbone.led:
+            raise Unsupported("learned keys and values, or embeddings, before the text are no part of the weights")
+        if (reason := what_cannot_merge(backbone.model)) is not None:
+            raise Unsupported(f"{reason}; export the tensors with --to safetensors")
+        if subject.method.scorer(backbone) != backbone.score:
+            raise Unsupported(f"{subject.method.name} does more with the model's outputs than transformers does")
+        if isinstance(backbone, Encoder):
+            head_names(backbone)
+        elif backbone.head is not None:
+            raise Unsupported("transformers has no class with this head on a language model")
+
+    def write(self, fitted: Fitted, stored: StoredCheckpoint, folder: Path) -> list[str]:
+        """Writes the model, loads it again and compares its logits with those of the fitted model."""
+        backbone = fitted.backbone
+        expected = logits(backbone)
+        with quiet():
+            cls = save_model(fitted, folder)
+            backbone.tokenizer.save_pretrained(folder)
+            again = cls.from_pretrained(folder, local_files_only=True).eval()
+        with torch.inference_mode():
+            got = again(**_sample(backbone)).logits
+        if not close(got, expected):
+            difference = float((got - expected).abs().max())
+            raise UserError(
+                f"the exported {type(again).__name__} computes other logits (by up to {difference:.2g}); nothing was "
+                "exported. Please report this, with the checkpoint's manifest."
+            )
+        write_manifest(fitted, stored, folder)
+        return [f"loads as {type(again).__name__}; logits differ by at most {float((got - expected).abs().max()):.1e}"]
+
+
+def save_model(fitted: Fitted, folder: Path) -> Any:  # Any: as `auto_class`
+    """Writes configuration and weights, merged; returns the class of transformers that loads them."""
+    backbone, model = fitted.backbone, fitted.backbone.model
+    with merged_plugs(model):
+        if isinstance(backbone, Encoder):
+            plain = _classifier(backbone, fitted.task)
+            plain.save_pretrained(folder)
+            return type(plain)
+        # The model itself: a new one of its class might tie its output layer to the embeddings, which T5 v1.1 does not.
+        kind = auto_class(backbone.sites.family)
+        with torch.device("meta"):
+            names = kind.from_config(model.config).state_dict()
+        model.save_pretrained(folder, state_dict={name: _tensor(model, name) for name in names})
+        return kind
+
+
+def _classifier(backbone: Encoder, task: Task) -> PreTrainedModel:
+    """An encoder with its head as transformers' own class, with the labels' names."""
+    from transformers import AutoModelForSequenceClassification
+
+    form = head_names(backbone)
+    config = labelled(backbone.model.config, task)
+    plain = cast("PreTrainedModel", AutoModelForSequenceClassification.from_config(config))
+    with torch.no_grad():
+        for name, value in plain.state_dict(keep_vars=True).items():
+            value.copy_(_tensor(backbone.model, form.names.get(name, name.removeprefix(f"{form.prefix}."))))
+    return plain
+
+
+def labelled(config: Any, task: Task) -> Any:  # Any: transformers' configurations
+    """A copy of a configuration with the task's labels."""
+    made = copy.deepcopy(config)
+    made.num_labels = task.outputs
+    made.problem_type = "regression" if task.kind == "regression" else "single_label_classification"
+    if task.kind == "classification":
+        made.id2label = dict(enumerate(task.label_names))
+        made.label2id = {name: place for place, name in enumerate(task.label_names)}
+    return made
+
+
+def logits(backbone: Backbone) -> Tensor:
+    """The fitted model's own logits of random rows: of the classes, or of the next token at every place."""
+    inputs = _sample(backbone)
+    rows = torch.arange(len(inputs["input_ids"]))
+    with torch.inference_mode():
+        if isinstance(backbone, Encoder):
+            return backbone.score(Batch(inputs, rows, rows))
+        output: Tensor = backbone.model(**inputs).logits
+        return output
+
+
+def _sample(backbone: Backbone) -> dict[str, Tensor]:
+    inputs = random_inputs(backbone.model)
+    if backbone.sites.family == "seq2seq":
+        inputs["decoder_input_ids"] = inputs["input_ids"].flip(1)
+    return inputs
+
+
+def _tensor(model: nn.Module, name: str) -> Tensor:
+    """A parameter or buffer by its name; a parametrized one as it is computed now."""
+    path, _, leaf = name.rpartition(".")
+    return cast(Tensor, getattr(model.get_submodule(path), leaf))

@@ -1,0 +1,109 @@
+"""Finds a kept checkpoint: its file, or the record of its cell, and reads its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from tunefront.bench.checkpoints.manifest import Manifest
+from tunefront.bench.errors import UserError
+from tunefront.bench.files import expanded
+from tunefront.bench.models import checkpoints
+from tunefront.bench.records import Record
+from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, read_record
+from tunefront.bench.records.ordinary import Unreadable
+from tunefront.bench.records.store import Store
+
+_AGAIN = "run the same cells with `tunefront run --keep checkpoints` (or keep=['checkpoints'])"
+
+
+@dataclass(frozen=True)
+class StoredCheckpoint:
+    """A kept checkpoint: where it was found, its content, its manifest, and the seeds of frozen random numbers."""
+
+    source: str
+    content: bytes
+    manifest: Manifest
+    seeds: dict[str, int]
+
+    @property
+    def sha256(self) -> str:
+        """sha256 of the file, under which a record names it."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+def find_checkpoint(place: str) -> StoredCheckpoint:
+    """The checkpoint at `place`: a safetensors file, a record (`results/records/KEY.json`), or an exported folder with
+    one. UserError if there is none, or if it cannot be used."""
+    path = expanded(place)
+    if path.suffix == ".json":
+        return _of_record(path)
+    if path.is_dir():
+        found = path / FILE_NAME
+        if not found.is_file():
+            raise UserError(_advice(path))
+        path = found
+    return _of_file(path)
+
+
+FILE_NAME = "checkpoint.safetensors"
+"""The name of the checkpoint in an exported folder."""
+
+
+def _advice(folder: Path) -> str:
+    """What to give instead of a folder."""
+    records = sorted(folder.glob("records/*.json"))
+    if records:
+        return (
+            f"{folder} is a results folder with {len(records)} records; give the record whose checkpoint is meant, "
+            f"such as {records[0]}."
+        )
+    return (
+        f"{folder} has no {FILE_NAME}; give a record (results/records/KEY.json), its file in results/checkpoints, or a "
+        "folder that `tunefront export --to safetensors` wrote."
+    )
+
+
+def _of_record(path: Path) -> StoredCheckpoint:
+    try:
+        record = read_record(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no record {path}, seen from {Path.cwd()}.") from error
+    except (CorruptRecord, OtherVersion, OtherCell, Unreadable, OSError) as error:
+        raise UserError(f"the record {path} cannot be used: {error}") from error
+    content = Store(path.parent.parent).checkpoint(record)
+    if content is None:
+        raise UserError(f"{path} has no checkpoint: {_why_not_kept(record)}.")
+    return _parsed(content, f"the checkpoint of {path}")
+
+
+def _why_not_kept(record: Record) -> str:
+    named = f"{record.label} on {record.backbone}, {record.task}"
+    if record.status != "ok":
+        return f"its cell ({named}) was {record.status}"
+    if record.storage.checkpoint_sha256 is None:
+        return f"none was kept when {named} ran; {_AGAIN}"
+    return f"the file checkpoints/{record.storage.checkpoint_sha256}.safetensors is missing; {_AGAIN}"
+
+
+def _of_file(path: Path) -> StoredCheckpoint:
+    checkpoints.header(str(path))  # UserError if it is no safetensors file
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror or error}).") from error
+    return _parsed(content, str(path))
+
+
+def _parsed(content: bytes, source: str) -> StoredCheckpoint:
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    text = metadata.get(checkpoints.MANIFEST)
+    if text is None:
+        raise UserError(
+            f"{source} has no manifest, which says what method, task and backbone its tensors belong to: it is a step "
+            f"of a stream, or was not written by `tunefront run --keep checkpoints`. To keep one, {_AGAIN}."
+        )
+    return StoredCheckpoint(source, content, Manifest.parse(text, source), checkpoints.Header({}, metadata).seeds)

@@ -1,0 +1,190 @@
+"""A kept checkpoint scores as the cell did, or is refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load, save
+
+from tests.bench.checkpoints.kept import ran, record_path, scored_rows
+from tests.bench.execution.streams import alone, toy_tasks
+from tests.toys import pair_id, shipped
+from tunefront.bench.cells import Cell
+from tunefront.bench.checkpoints.loading import open_checkpoint
+from tunefront.bench.errors import UserError
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.predictions import digest_of
+from tunefront.bench.models.checkpoints import MANIFEST, header
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+from tunefront.methods.base import Method
+from tunefront.methods.spelling import parse
+
+
+def scored_again(store: Store, record: Record, cell: Cell) -> str:
+    """sha256 over the scores of the cell's test rows by its checkpoint."""
+    _, fitted = open_checkpoint(record_path(store, record))
+    return digest_of(fitted.scores(fitted.encode(scored_rows(cell))))
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize("method", shipped(), ids=pair_id)
+def test_every_method_scores_from_its_checkpoint_to_the_bit(
+    method: Method, family: str, folders: dict[str, str], tmp_path: Path
+) -> None:
+    (cell,) = alone(folders[family], toy_tasks(tmp_path / "data", 1), template=None if family == "bert" else "plain")
+    cell = replace(cell, method=method)
+    store, (record,) = ran([cell], tmp_path / "out")
+    if record.status == "skipped":
+        pytest.skip(record.reason or "")
+    assert record.status == "ok", record.reason
+    assert scored_again(store, record, cell) == record.scores.sha256
+
+
+@pytest.mark.parametrize(
+    "spelled", ["icl:k=6,calibrate=true", "icl:k=5,ensemble=3", "icl:k=4,balanced=true,order=2", "icl:k=0"]
+)
+def test_prompts_are_kept_as_their_rows(spelled: str, folders: dict[str, str], tmp_path: Path) -> None:
+    tasks = toy_tasks(tmp_path / "data", 1)
+    (cell,) = alone(folders["gpt2"], tasks, (spelled,), template="plain")
+    store, (record,) = ran([cell], tmp_path / "out")
+    stored, fitted = open_checkpoint(record_path(store, record))
+    assert scored_again(store, record, cell) == record.scores.sha256
+    assert len(stored.manifest.demonstrations) == fitted.method.k  # type: ignore[attr-defined]
+
+
+def test_the_record_names_the_file_by_its_content_and_a_changed_one_is_refused(
+    backbones: dict[str, str], tmp_path: Path
+) -> None:
+    store, (record,) = ran(alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",)), tmp_path / "out")
+    content = store.checkpoint(record)
+    assert content is not None
+    assert record.storage.checkpoint_sha256 == open_checkpoint(record_path(store, record))[0].sha256
+    path = tmp_path / "out" / "checkpoints" / f"{record.storage.checkpoint_sha256}.safetensors"
+    path.write_bytes(content[:-4] + b"\0\0\0\1")
+    with pytest.raises(UserError, match="sha256"):
+        open_checkpoint(record_path(store, record))
+
+
+def test_a_checkpoint_is_the_same_to_the_bit_when_its_cell_runs_again(
+    backbones: dict[str, str], tmp_path: Path
+) -> None:
+    cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("lora",))
+    names = [ran(cells, tmp_path / out)[1][0].storage.checkpoint_sha256 for out in ("a", "b")]
+    assert names[0] == names[1] is not None
+
+
+def test_a_cell_without_its_checkpoint_runs_again_and_one_that_has_it_does_not(
+    backbones: dict[str, str], tmp_path: Path
+) -> None:
+    from tunefront.bench.cells import kept
+    from tunefront.bench.execution.grid import run_grid
+
+    cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
+    store = Store(tmp_path / "out")
+    assert run_grid(cells, store).records[0].storage.checkpoint_sha256 is None
+    assert [run_grid(kept(cells), store).ran for _ in range(2)] == [1, 0]
+    (record,) = store.records()
+    store.drop_checkpoint(record)  # as after a kill between two files, or a lost disk
+    assert [run_grid(kept(cells), store).ran for _ in range(2)] == [1, 0]
+    assert run_grid(cells, store).records[0].storage.checkpoint_sha256 is not None
+
+
+def test_a_file_without_its_record_is_enough(backbones: dict[str, str], tmp_path: Path) -> None:
+    (cell,) = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("houlsby:bottleneck=4",))
+    store, (record,) = ran([cell], tmp_path / "out")
+    content = store.checkpoint(record)
+    assert content is not None
+    lone = tmp_path / "lone.safetensors"
+    lone.write_bytes(content)
+    _, fitted = open_checkpoint(str(lone))
+    assert digest_of(fitted.scores(fitted.encode(scored_rows(cell)))) == record.scores.sha256
+    assert fitted.manifest.key == Identity.of(cell).key
+
+
+def test_another_backbone_is_refused_by_name(backbones: dict[str, str], tmp_path: Path) -> None:
+    store, (record,) = ran(alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",)), tmp_path / "out")
+    with pytest.raises(UserError, match="roberta") as error:
+        open_checkpoint(record_path(store, record), backbone=backbones["roberta"])
+    assert "architecture" in str(error.value)
+    moved, altered = tmp_path / "moved", tmp_path / "altered"
+    for folder in (moved, altered):
+        shutil.copytree(backbones["bert"], folder)
+    weights = load((altered / "model.safetensors").read_bytes())
+    name = min(weights)
+    (altered / "model.safetensors").write_bytes(save({**weights, name: weights[name] + 1}, {"format": "pt"}))
+    assert open_checkpoint(record_path(store, record), backbone=str(moved))
+    with pytest.raises(UserError, match="its files differ"):
+        open_checkpoint(record_path(store, record), backbone=str(altered))
+
+
+def changed(content: bytes, **fields: object) -> bytes:
+    """A checkpoint whose manifest has other fields."""
+    length = int.from_bytes(content[:8], "little")
+    metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    manifest = {**json.loads(metadata[MANIFEST]), **fields}
+    return save(load(content), {**metadata, MANIFEST: json.dumps(manifest)})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"version": 2}, "version 2"),
+        ({"method": "nosuch:field=1"}, "nosuch"),
+        ({"method": "houlsby:bottleneck=8"}, "does not fit"),
+        ({"method": "mine:x=1", "method_file": "mine.py"}, "--method"),
+        ({"surprise": 1}, "surprise"),
+        ({"recipe": {"learning_rate": -1.0}}, "learning_rate"),
+        ({"label": None}, "label"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_says_why(
+    fields: dict[str, object], message: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    store, (record,) = ran(alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",)), tmp_path / "out")
+    content = store.checkpoint(record)
+    assert content is not None
+    (tmp_path / "changed.safetensors").write_bytes(changed(content, **fields))
+    with pytest.raises(UserError, match=message):
+        open_checkpoint(str(tmp_path / "changed.safetensors"))
+
+
+def test_what_is_no_checkpoint_says_what_to_give(backbones: dict[str, str], tmp_path: Path) -> None:
+    cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
+    store, (record,) = ran(cells, tmp_path / "out")
+    (tmp_path / "plain.safetensors").write_bytes(save({"a": torch.zeros(1)}))
+    (tmp_path / "text.safetensors").write_text("no")
+    (tmp_path / "empty").mkdir()
+    for place, message in {
+        "plain.safetensors": "manifest",
+        "text.safetensors": "safetensors",
+        "nothing.safetensors": "no file",
+        "nothing.json": "no record",
+        "empty": "checkpoint.safetensors",
+        "out": f"records/{record.key}.json",
+    }.items():
+        with pytest.raises(UserError, match=message):
+            open_checkpoint(str(tmp_path / place))
+    store.write(record.model_copy(update={"storage": record.storage.model_copy(update={"checkpoint_sha256": None})}))
+    with pytest.raises(UserError, match="--keep checkpoints"):
+        open_checkpoint(record_path(store, record))
+
+
+def test_a_start_file_is_not_needed_again(backbones: dict[str, str], tmp_path: Path) -> None:
+    """What it held was trained further, and is in the checkpoint."""
+    (cell,) = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
+    store, (record,) = ran([cell], tmp_path / "out")
+    start = tmp_path / "start.safetensors"
+    content = store.checkpoint(record)
+    assert content is not None
+    start.write_bytes(content)
+    cell = replace(cell, method=parse(f"ia3:start={start}"))
+    store, (record,) = ran([cell], tmp_path / "again")
+    start.unlink()
+    assert scored_again(store, record, cell) == record.scores.sha256
+    assert header(str(next((tmp_path / "again" / "checkpoints").iterdir()))).metadata
