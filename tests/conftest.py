@@ -82,6 +82,15 @@ def one_thread() -> None:
 
 
 @pytest.fixture(autouse=True)
+def own_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes FLOPs that another has counted, maybe of a model that differs in what the toys' names leave out."""
+    if (counted := sys.modules.get("tunefront.bench.meters.flops.counted")) is not None:
+        monkeypatch.setattr(counted.FlopMeter, "_known", {})
+    if (extrapolate := sys.modules.get("tunefront.bench.meters.flops.extrapolate")) is not None:
+        monkeypatch.setattr(extrapolate.Counting, "_forward_halves", {})
+
+
+@pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Tests prepare nothing in the checkout's cache."""
     monkeypatch.setenv("TUNEFRONT_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
