@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from tunefront.bench.checkpoints.exports.heads import close, head_names, random_inputs
+from tunefront.bench.checkpoints.exports.pooled import check_pooled, pooled_logits, write_pooled
 from tunefront.bench.checkpoints.exports.tensors import write_manifest
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.families.encoder import Encoder
@@ -48,44 +49,65 @@ class Merged:
         if subject.method.scorer(backbone) != backbone.score:
             raise Unsupported(f"{subject.method.name} does more with the model's outputs than transformers does")
         if isinstance(backbone, Encoder):
-            head_names(backbone)
+            if not _has_class(backbone):
+                check_pooled(backbone)
         elif backbone.head is not None:
             raise Unsupported("transformers has no class with this head on a language model")
 
     def write(self, fitted: Fitted, stored: StoredCheckpoint, folder: Path) -> list[str]:
         """Writes the model, loads it again and compares its logits with those of the fitted model."""
         backbone = fitted.backbone
-        expected = logits(backbone)
+        expected, inputs = logits(backbone), _sample(backbone)
         with quiet():
-            cls = save_model(fitted, folder)
+            kind = save_model(fitted, folder)
             backbone.tokenizer.save_pretrained(folder)
-            again = cls.from_pretrained(folder, local_files_only=True).eval()
-        with torch.inference_mode():
-            got = again(**_sample(backbone)).logits
+            if kind is None and isinstance(backbone, Encoder):
+                name, got = "SentenceTransformer", pooled_logits(folder, backbone, inputs)
+            else:
+                again = kind.from_pretrained(folder, local_files_only=True).eval()
+                with torch.inference_mode():
+                    name, got = type(again).__name__, again(**inputs).logits
+        difference = float((got - expected).abs().max())
         if not close(got, expected):
-            difference = float((got - expected).abs().max())
             raise UserError(
-                f"the exported {type(again).__name__} computes other logits (by up to {difference:.2g}); nothing was "
-                "exported. Please report this, with the checkpoint's manifest."
+                f"the exported {name} computes other logits (by up to {difference:.2g}); nothing was exported. Please "
+                "report this, with the checkpoint's manifest."
             )
         write_manifest(fitted, stored, folder)
-        return [f"loads as {type(again).__name__}; logits differ by at most {float((got - expected).abs().max()):.1e}"]
+        what = ", whose embeddings of texts are the logits" if kind is None else ""
+        return [f"loads as {name}{what}; logits differ by at most {difference:.1e}"]
 
 
 def save_model(fitted: Fitted, folder: Path) -> Any:  # Any: as `auto_class`
-    """Writes configuration and weights, merged; returns the class of transformers that loads them."""
+    """Writes configuration and weights, merged; returns the class of transformers that loads them, None for a folder
+    of sentence-transformers."""
     backbone, model = fitted.backbone, fitted.backbone.model
     with merged_plugs(model):
-        if isinstance(backbone, Encoder):
+        if isinstance(backbone, Encoder) and _has_class(backbone):
             plain = _classifier(backbone, fitted.task)
             plain.save_pretrained(folder)
             return type(plain)
         # The model itself: a new one of its class might tie its output layer to the embeddings, which T5 v1.1 does not.
         kind = auto_class(backbone.sites.family)
         with torch.device("meta"):
-            names = kind.from_config(model.config).state_dict()
+            names = set(kind.from_config(model.config).state_dict())
+        if isinstance(backbone, Encoder):  # its pooler is gone if nothing reads it
+            names = {name for name in names if not name.startswith("pooler.")}
         model.save_pretrained(folder, state_dict={name: _tensor(model, name) for name in names})
-        return kind
+        if not isinstance(backbone, Encoder):
+            return kind
+        labelled(model.config, fitted.task).save_pretrained(folder)
+        write_pooled(backbone, folder)
+        return None
+
+
+def _has_class(backbone: Encoder) -> bool:
+    """Whether transformers has a class with the encoder's head."""
+    try:
+        head_names(backbone)
+    except Unsupported:
+        return False
+    return True
 
 
 def _classifier(backbone: Encoder, task: Task) -> PreTrainedModel:

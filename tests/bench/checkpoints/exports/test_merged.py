@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -108,6 +109,27 @@ def test_a_mean_over_tokens_has_no_class_in_transformers(backbones: dict[str, st
         else:
             with pytest.raises(Unsupported):
                 head_names(backbone)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_a_mean_over_tokens_is_a_model_of_sentence_transformers(
+    method: str, family: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    sentence_transformers = pytest.importorskip("sentence_transformers")
+    folder = tmp_path / "pooled"
+    shutil.copytree(backbones[family], folder)
+    (folder / "1_Pooling").mkdir()
+    (folder / "1_Pooling" / "config.json").write_text(json.dumps({"pooling_mode_mean_tokens": True}))
+    (cell,) = alone(str(folder), toy_tasks(tmp_path / "data", 1), (method,))
+    store, (record,) = ran([cell], tmp_path / "out")
+    path, texts = record_path(store, record), [str(row.fields["text"]) for row in scored_rows(cell)]
+    assert "merged" in (record.servable or ())
+    (note,) = export(path, "merged", tmp_path / "merged")
+    assert "SentenceTransformer" in note
+    embeddings = sentence_transformers.SentenceTransformer(str(tmp_path / "merged"), device="cpu").encode(texts)
+    stored = predict(path, record_rows(tmp_path, texts))[["score_good", "score_bad"]].values
+    assert torch.allclose(torch.tensor(embeddings), torch.tensor(stored).float(), atol=1e-5)
 
 
 def test_wrong_calls_are_mistakes_and_leave_nothing(backbones: dict[str, str], tmp_path: Path) -> None:
