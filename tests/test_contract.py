@@ -15,7 +15,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import (
     Untrained,
     encode,
@@ -38,6 +37,7 @@ from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.methods.base import Method, Unsupported, trained
 from tunefront.methods.inject import matching
 from tunefront.methods.spelling import parse, spell

@@ -14,11 +14,12 @@ from PIL import Image
 from docs.scripts import gallery, pictures
 from docs.scripts.gallery import Job, draw, jobs, quote, section
 from tests import ROOT
-from tests.conftest import make_backbone, make_toy
+from tests.conftest import make_toy
 from tests.markdown import links
 from tests.reports.answered import world
 from tests.reports.factory import failed
 from tunefront.bench.errors import ErrorCollector
+from tunefront.bench.models.tiny import make_backbone
 from tunefront.bench.records.store import Store
 from tunefront.bench.suites.grids import build_grids
 from tunefront.bench.suites.overrides import Overrides

@@ -11,7 +11,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import FAMILIES, LANGUAGE_MODELS, WORDS
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
 from tunefront.bench.forecast.presets import config_of, fake_model, faking
 from tunefront.bench.meters.flops.by_phase import FlopLedger
@@ -21,6 +20,7 @@ from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.session import Session
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, WORDS
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt, Template, find_template
 from tunefront.bench.training.harness import MeasuringHarness

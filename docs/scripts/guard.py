@@ -13,8 +13,9 @@ import sys
 from pathlib import Path
 
 from tests import ROOT
-from tests.conftest import make_backbone, make_toy
+from tests.conftest import make_toy
 from tunefront.bench.cli.console import wrap
+from tunefront.bench.models.tiny import make_backbone
 
 FOLDER = ROOT / "docs" / "examples"
 CHANGES = "\n[recipe.ia3]\nlearning_rate = 3e-2\n\n[recipe.lora]\nlearning_rate = 2e-3\n"

@@ -21,10 +21,10 @@ import torch
 from tests import ROOT
 from tests.bench.models.routing.members import Fitted, fit, mixed
 from tests.benchmarks.serving import BACKBONES, TASKS, largest_difference, serving
-from tests.conftest import FAMILIES, LANGUAGE_MODELS, make_backbone, make_language_model
 from tests.toys import shipped
 from tunefront.bench.execution.mixing import largest_difference as between
 from tunefront.bench.meters.ways import WAYS
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, make_backbone, make_language_model
 from tunefront.methods.base import Unsupported
 from tunefront.reports import units
 

@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tests.conftest import make_backbone, make_toy
+from tests.conftest import make_toy
 from tests.reports import factory
+from tunefront.bench.models.tiny import make_backbone
 
 if TYPE_CHECKING:
     from tunefront.bench.cells import Cell

@@ -25,9 +25,9 @@ import typer
 from hypothesis import HealthCheck, given, settings
 from rich.console import Console
 
-from tests.conftest import make_backbone, make_language_model
 from tests.fuzz import inputs
 from tunefront.bench.cli.console import handle_errors
+from tunefront.bench.models.tiny import make_backbone, make_language_model
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 

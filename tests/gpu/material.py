@@ -11,10 +11,10 @@ from typing import Any
 
 import torch
 
-from tests.conftest import LANGUAGE_MODELS, WORDS, make_backbone, make_language_model
 from tunefront.bench.cells import Cell
 from tunefront.bench.forecast.presets import Preset, find
 from tunefront.bench.models.session import Session
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, WORDS, make_backbone, make_language_model
 from tunefront.bench.settings import RunConfig, Scalar, resolve_recipe
 from tunefront.bench.templates import PLAIN
 from tunefront.methods.spelling import parse

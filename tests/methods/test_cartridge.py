@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import Untrained, encode, fresh_copy, harness, shake, toy_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.models.families import decoder as decoders
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.bench.records import Prompt
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.suites.expand import expand

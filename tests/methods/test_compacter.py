@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
 from tests.toys import encode, fresh_copy, shake, trained_on_preset
 from tunefront.bench.meters.flops.analytic import Analytic
 from tunefront.bench.meters.flops.counted import counted_step
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.base import Unsupported
 from tunefront.methods.compacter import Compacter, HypercomplexAdapter, HypercomplexLinear, Rule
 from tunefront.methods.compacter_pp import CompacterPP

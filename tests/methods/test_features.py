@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import FAMILIES
 from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.meters.memory.phases import PhaseMemory
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.features import Features
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import FAMILIES
 from tests.toys import fresh_copy
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.full import Full
 
 

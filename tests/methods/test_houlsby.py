@@ -7,11 +7,11 @@ import torch
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerBase
 
-from tests.conftest import FAMILIES
 from tests.toys import encode, fresh_copy, shake, toy_task
 from tunefront.bench.data.task import MetricSpec, Task
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.models.families.encoder import Encoder
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.base import Method
 from tunefront.methods.houlsby import Bottleneck, Houlsby
 from tunefront.methods.sites import SITES

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
 from tests.toys import encode, fresh_copy, shake, toy_task
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.ia3 import IA3, Rescale
 
 

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from tests.bench.models.scoring.plain import plain_scores
-from tests.conftest import FAMILIES
 from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.identity import Identity
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.bench.settings import resolve_recipe
 from tunefront.bench.templates import Prompt
 from tunefront.bench.training.harness import MeasuringHarness

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import Listed, encode, fresh_copy, harness, mixed_task, toy_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.run_cell import run_cell
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.training.harness import MeasuringHarness

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from tests.conftest import LANGUAGE_MODELS, make_language_model
 from tests.toys import pair_id, shake
 from tunefront.bench.models.families.encoder import Encoder
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, make_language_model
 from tunefront.methods.base import Method, Unsupported
 from tunefront.methods.full import Full
 from tunefront.methods.houlsby import Bottleneck, Houlsby

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
 from tests.toys import fresh_copy, trained_on_preset
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.layernorm import LayerNorm
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import FAMILIES
 from tests.methods.test_houlsby import BASE, LARGE, bert_without_weights
 from tests.toys import encode, fresh_copy, shake, trained_on_preset
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.base import Unsupported
 from tunefront.methods.inject import matching
 from tunefront.methods.lora import LoRA, LowRank

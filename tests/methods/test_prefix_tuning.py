@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.forecast.fake_models import attached
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.methods.base import Unsupported
 from tunefront.methods.prefix_tuning import Prefix, PrefixTuning
 

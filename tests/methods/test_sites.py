@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 from transformers.pytorch_utils import Conv1D
 
-from tests.conftest import make_backbone
 from tests.toys import fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
+from tunefront.bench.models.tiny import make_backbone
 from tunefront.methods.houlsby import Houlsby
 from tunefront.methods.ia3 import IA3
 from tunefront.methods.inject import matching, width

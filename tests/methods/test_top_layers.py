@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.conftest import FAMILIES, make_backbone
 from tests.toys import fresh_copy
+from tunefront.bench.models.tiny import FAMILIES, make_backbone
 from tunefront.methods.base import Unsupported
 from tunefront.methods.inject import matching
 from tunefront.methods.top_layers import TopLayers

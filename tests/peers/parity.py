@@ -21,7 +21,6 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from tests.conftest import LANGUAGE_MODELS, make_backbone, make_language_model
 from tests.peers.peft_methods import (
     COUNTERPARTS,
     by_default,
@@ -34,6 +33,7 @@ from tests.toys import Listed, encode, mixed_task, shake, toy_task
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
 from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, make_backbone, make_language_model
 from tunefront.methods.base import Batch
 from tunefront.methods.spelling import parse
 

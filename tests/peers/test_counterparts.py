@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from tests import ROOT
-from tests.conftest import LANGUAGE_MODELS
 from tests.peers import adapterhub, parity, peft_methods
 from tests.peers.adapterhub import AdapterHub, python_of, renamed
 from tests.toys import encode, fresh_copy, mixed_task, shake
+from tunefront.bench.models.tiny import LANGUAGE_MODELS
 from tunefront.methods.spelling import parse
 
 LAYER = "encoder.encoder.layer.0"

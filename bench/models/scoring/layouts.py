@@ -28,10 +28,9 @@ class DecoderLayout:
     led: int = 0
     _SIZE: ClassVar[int] = 6
 
-    @property
-    def longest_probe(self) -> int:
-        """A query of 24 tokens and five more; see `laws`."""
-        return 29 if self.led else 0
+    def longest_probe(self, before: Sequence[int]) -> int:
+        """A query of 24 tokens and five more, after the longest prefix; see `laws`."""
+        return 29 + max(before, default=0) if self.led or any(before) else 0
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """See the class; the last token of a choice is not an input."""
@@ -102,8 +101,6 @@ class EncoderDecoderLayout:
 
     budget: int | None = None
     led: bool = False
-    longest_probe: ClassVar[int] = 0
-
     _SIZE: ClassVar[int] = 4
     _PROBES: ClassVar[tuple[Shape, ...]] = (
         (4, 1, 2),
@@ -115,6 +112,10 @@ class EncoderDecoderLayout:
         (4, 2, 2),
         (8, 2, 2),
     )
+
+    def longest_probe(self, before: Sequence[int]) -> int:
+        """0: relative positions and short probes always fit."""
+        return 0
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """See the class; demonstrations are part of the prompt, so `before` is 0."""

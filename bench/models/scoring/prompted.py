@@ -47,9 +47,8 @@ class Layout(Protocol):
     @property
     def budget(self) -> int | None: ...
 
-    @property
-    def longest_probe(self) -> int:
-        """Tokens per row that the laws' probe batches need; 0 where they always fit."""
+    def longest_probe(self, before: Sequence[int]) -> int:
+        """Tokens per row that the laws' probe batches need, the longest prefix included; 0 where they always fit."""
 
     def one_pass(self, queries: Tensor, choices: Tensor, before: int, training: bool) -> Shape:
         """The shape of the pass over rows with these numbers of query tokens (rows,) and choice tokens (rows, choices),
@@ -186,12 +185,13 @@ class PromptedExamples(EncodedExamples):
         return (*(rows.before[first] for rows in self.by_prefix.values()), *super().sizes(batch, shape, training))
 
     def laws(self, longest: int, training: bool = False) -> tuple[CostModel, ...]:
-        """The layout's laws; none where the lead leaves no room for their probe batches."""
+        """The layout's laws; none where a lead or demonstrations leave no room for their probe batches."""
         if self.features is not None:
             return FEATURE_LAWS
-        if self.layout is None or longest < self.layout.longest_probe:
+        before = [max(rows.before) for rows in self.by_prefix.values() if not training]
+        if self.layout is None or longest < self.layout.longest_probe(before):
             return ()
-        return self.layout.laws([max(rows.before) for rows in self.by_prefix.values() if not training], training)
+        return self.layout.laws(before, training)
 
     def shaped(self, *shape: int, device: torch.device | None = None) -> Batch:
         """A batch with the shape of a probe, built from this set's own tokens."""

@@ -7,12 +7,12 @@ from dataclasses import replace
 
 import pytest
 
-from tests.conftest import WORDS
 from tests.toys import toy_task
 from tunefront.bench.check import baseline as room
 from tunefront.bench.check.baseline import baseline_findings, baselines
 from tunefront.bench.check.findings import Baseline
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
+from tunefront.bench.models.tiny import WORDS
 
 
 def test_the_majority_is_that_of_train_on_the_scored_rows() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.conftest import make_language_model
+from tunefront.bench.models.tiny import make_language_model
 
 KEYS = ("good", "great", "fine", "bad", "awful", "poor")
 ANSWERS = ("yes", "no")

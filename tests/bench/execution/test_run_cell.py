@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import make_language_model, make_toy
+from tests.conftest import make_toy
 from tests.toys import attach, encode, fresh_copy, harness, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
+from tunefront.bench.models.tiny import make_language_model
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates import find_template

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch._subclasses.fake_tensor import FakeTensor
 
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import loaded, toy_task
 from tunefront.bench.forecast.fake_models import FakePretrained, fake_pretrained
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.families import Prompting
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 
 NAMES = (*FAMILIES, *LANGUAGE_MODELS)
 

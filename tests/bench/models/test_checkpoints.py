@@ -12,7 +12,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.conftest import make_language_model
 from tests.toys import fresh_copy, loaded, shake, toy_task
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
@@ -23,6 +22,7 @@ from tunefront.bench.execution.stale import staleness
 from tunefront.bench.meters.storage import save_trained
 from tunefront.bench.models.checkpoints import digest, files_of, header
 from tunefront.bench.models.locate import fingerprint
+from tunefront.bench.models.tiny import make_language_model
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig

@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import FAMILIES
 from tests.toys import tree
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.tiny import FAMILIES
 
 
 def tensors_of(model: nn.Module) -> list[Tensor]:

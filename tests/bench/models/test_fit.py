@@ -10,9 +10,9 @@ import torch
 
 from tests.bench.models.folders import copy_of, save, weights
 from tests.bench.models.test_weights import as_bin
-from tests.conftest import FAMILIES, LANGUAGE_MODELS, make_language_model
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, make_language_model
 
 DEPTH = {
     "distilbert": "n_layers",

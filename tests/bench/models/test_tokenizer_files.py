@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.bench.models.folders import copy_of
-from tests.conftest import PROMPT_WORDS, WORDS, make_backbone, make_language_model
 from tests.toys import encode, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
+from tunefront.bench.models.tiny import PROMPT_WORDS, WORDS, make_backbone, make_language_model
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 
 T5 = {"pad_id": 0, "eos_id": 1, "unk_id": 2, "bos_id": -1}

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from tests.bench.models.scoring.plain import plain_scores
-from tests.conftest import WORDS
 from tests.toys import encode, fresh_copy, harness, loaded
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.sources import load_task
@@ -21,6 +20,7 @@ from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.execution.setup import Setup
 from tunefront.bench.forecast.predict import predict
 from tunefront.bench.models.families.language import FILLERS
+from tunefront.bench.models.tiny import WORDS
 from tunefront.bench.records import Record
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates import Prompt, find_template

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from tests.conftest import FAMILIES
 from tests.toys import encode, fresh_copy, harness
 from tunefront.bench.meters.memory.peak import Growth, PeakMemory
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.bench.training.feature_cache import FeatureStore, RowValues
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import parse

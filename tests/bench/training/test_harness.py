@@ -11,9 +11,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tests.conftest import FAMILIES
 from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.models.examples import training_order
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.instruments import Subject
 from tunefront.bench.training.step import NotFinite, rate, total_steps

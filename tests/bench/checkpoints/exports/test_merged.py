@@ -13,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelF
 
 from tests.bench.checkpoints.kept import ran, record_path, scored_rows
 from tests.bench.execution.streams import alone, toy_tasks
-from tests.conftest import FAMILIES
 from tests.toys import pair_id, shipped
 from tunefront import export, predict
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.bench.records import Record
 from tunefront.methods.base import Method
 from tunefront.methods.spelling import parse

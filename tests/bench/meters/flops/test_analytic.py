@@ -10,7 +10,6 @@ import pytest
 import torch
 
 from tests import conftest
-from tests.conftest import LANGUAGE_MODELS, make_backbone, make_language_model
 from tests.toys import (
     Listed,
     attach,
@@ -29,6 +28,7 @@ from tunefront.bench.meters.flops.analytic import ARCHITECTURES, Analytic
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, make_backbone, make_language_model
 from tunefront.methods.base import Batch, Method
 from tunefront.methods.icl import ICL
 from tunefront.methods.sites import SITES

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 
-from tests.conftest import make_backbone, make_language_model
 from tests.toys import attach, encode, fresh_copy
 from tunefront.bench.meters.flops.analytic import Analytic, Flops
 from tunefront.bench.meters.flops.counted import counted_step
 from tunefront.bench.models.families.leads import LeadLengths
+from tunefront.bench.models.tiny import make_backbone, make_language_model
 from tunefront.methods.base import Product, Unsupported
 from tunefront.methods.inject import plug
 from tunefront.methods.sites import SITES

@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.conftest import LANGUAGE_MODELS
 from tests.toys import (
     Listed,
     attach,
@@ -26,6 +25,7 @@ from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.by_phase import NO_FLOPS, FlopLedger
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
+from tunefront.bench.models.tiny import LANGUAGE_MODELS
 from tunefront.bench.records import PhaseFlops, parse_record
 from tunefront.bench.suites.expand import expand
 from tunefront.bench.suites.overrides import Overrides

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from tests.conftest import FAMILIES
 from tests.toys import attach, encode, fit_without_steps, fresh_copy, harness, pair_id, pairs, toy_task
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops, undisturbed
 from tunefront.bench.models.examples import FEATURE_LAWS, TOKEN_LAWS, EncodedExamples
 from tunefront.bench.models.families.encoder import Encoder
 from tunefront.bench.models.shapes import Shape
+from tunefront.bench.models.tiny import FAMILIES
 from tunefront.methods.base import Method
 from tunefront.methods.ia3 import IA3
 from tunefront.methods.spelling import parse

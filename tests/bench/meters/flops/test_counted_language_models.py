@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests.conftest import LANGUAGE_MODELS
 from tests.toys import (
     Listed,
     attach,
@@ -27,6 +26,7 @@ from tunefront.bench.meters.flops.by_phase import NO_FLOPS
 from tunefront.bench.meters.flops.counted import counted_flops, undisturbed
 from tunefront.bench.meters.memory.phases import requiring_grad
 from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.tiny import LANGUAGE_MODELS
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.base import Method, Scorer
 from tunefront.methods.icl import ICL
@@ -169,3 +169,19 @@ def test_an_encoder_decoder_caches_no_prefix_and_reads_it_with_every_query(langu
     assert states == gpt2_states(tokens)
     (prefix,) = trainer.prompts._prefixes
     assert trainer.prompts.tokens == len(prefix.demonstrations.ids) < tokens
+
+
+def test_demonstrations_that_nearly_fill_the_context_are_counted(language_models: dict[str, str]) -> None:
+    """GPT-2 has no position after its last one, where a probe of a law would reach."""
+    task = toy_task(rows=(80, 9), words=(1, 3))
+    backbone = fresh_copy(language_models["gpt2"], task)
+    method = ICL()
+    method.attach(backbone)
+    trainer = harness(backbone, method, rows=4)
+    rows, test = encode(backbone, task), encode(backbone, task, "test")
+    scorer = method.fit(backbone, rows, trainer)
+    scored = trainer.score(scorer, test)
+    prefixed = trainer.prompts.prepend_to(test)
+    room = backbone.model.config.n_positions - max(trainer.prompts.prefixes[0].tokens, 0)
+    assert room < 29
+    assert scored.flops == counted(scorer, prefixed, 4)

@@ -9,10 +9,10 @@ import torch
 
 from tests.bench.meters.flops.test_analytic import exactly, same_batch
 from tests.bench.models.families.leading import lead_keys, lead_prompts
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import Listed, encode, fresh_copy, harness, mixed_task, toy_task
 from tunefront.bench.meters.batches import BatchLog
 from tunefront.bench.meters.flops.counted import FlopMeter, counted_flops
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.methods.spelling import parse
 
 ENCODERS = [name for name in FAMILIES if name != "deberta-v2"]

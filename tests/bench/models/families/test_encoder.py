@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from tests.conftest import FAMILIES, make_backbone
 from tests.toys import encode, fresh_copy, loaded, toy_task
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError
@@ -19,6 +18,7 @@ from tunefront.bench.models.config import MOST_SPECIAL_TOKENS, check_backbone, c
 from tunefront.bench.models.families import encoder
 from tunefront.bench.models.families.encoder import Encoder
 from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.tiny import FAMILIES, make_backbone
 from tunefront.methods.base import Batch
 
 HEADS = {  # our head's layers -> the published classifier's

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import LANGUAGE_MODELS
 from tests.toys import encode, fresh_copy, toy_task, widened
+from tunefront.bench.models.tiny import LANGUAGE_MODELS
 from tunefront.methods.base import Batch, Unsupported
 
 every_model = pytest.mark.parametrize("name", LANGUAGE_MODELS)

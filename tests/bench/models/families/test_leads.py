@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from tests.bench.models.families.leading import Keys, cache_of, lead_keys, lead_prompts
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import encode, fresh_copy, toy_task, widened
 from tunefront.bench.models.families import Backbone
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.methods.base import Unsupported
 
 DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decoder"]

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from tests.bench.models.scoring.plain import logprob, plain_scores
-from tests.conftest import LANGUAGE_MODELS, byte_level_tokenizer
 from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.meters.flops.counted import counted_flops
 from tunefront.bench.models.families import logits
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, byte_level_tokenizer
 from tunefront.methods.icl import ICL
 from tunefront.methods.sites import SITES, Sites, sites_for
 

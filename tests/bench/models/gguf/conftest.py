@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.models.gguf.files import write_model
-from tests.conftest import make_language_model
+from tunefront.bench.models.tiny import make_language_model
 
 
 @pytest.fixture(scope="session")

@@ -14,12 +14,12 @@ from safetensors.numpy import load_file
 from transformers import AutoModelForCausalLM
 
 from tests.bench.models.gguf.files import permuted, write_model
-from tests.conftest import make_language_model
 from tunefront.bench.models.config import check_backbone
 from tunefront.bench.models.gguf.architectures import ARCHITECTURES
 from tunefront.bench.models.gguf.reading import GGUF
 from tunefront.bench.models.gguf.rotation import llama3_factors
 from tunefront.bench.models.locate import locate, stored_weights
+from tunefront.bench.models.tiny import make_language_model
 
 MODELS = ("llama", "mistral", "qwen2", "qwen3", "gpt2")
 IDS = torch.arange(3, 43).reshape(2, 20)

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from tests.bench.models.routing.members import Fitted, assert_as_alone, fit, fit_once, mixed
-from tests.conftest import FAMILIES, LANGUAGE_MODELS
 from tests.toys import (
     Listed,
     fresh_copy,
@@ -31,6 +30,7 @@ from tunefront.bench.models.routing.hosts import FEWEST_JOINT, JointVectors, joi
 from tunefront.bench.models.routing.member import Member, check_parts
 from tunefront.bench.models.routing.router import Router
 from tunefront.bench.models.routing.rows import MixedRows, Tag
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 from tunefront.methods.base import Backbone, Method, Unsupported
 from tunefront.methods.bitfit import BitFit
 from tunefront.methods.cartridge import Cartridge

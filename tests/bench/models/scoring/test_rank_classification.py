@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from tests.bench.models.scoring.plain import logprob, plain_scores, text_of
-from tests.conftest import LANGUAGE_MODELS, byte_level_tokenizer
 from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task, widened
 from tunefront.bench.data.task import Task
 from tunefront.bench.models.families import decoder
 from tunefront.bench.models.scoring.answers import predictions_of
 from tunefront.bench.models.scoring.normalization import NORMALIZATIONS
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, byte_level_tokenizer
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.icl import ICL
 from tunefront.methods.sites import SITES, Sites

@@ -10,13 +10,13 @@ import torch
 from tests.bench.models.scoring.plain import plain_scores
 from tests.bench.models.scoring.test_tokens import without_weights
 from tests.bench.models.scoring.tokenizers import TOKENIZERS
-from tests.conftest import LANGUAGE_MODELS, WORDS
 from tests.toys import Listed, encode, fresh_copy, harness, listed_task
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.families import Decoder, Seq2Seq
 from tunefront.bench.models.families.language import FEWEST_QUERY_TOKENS, LanguageModel
 from tunefront.bench.models.scoring.tokens import BETWEEN
+from tunefront.bench.models.tiny import LANGUAGE_MODELS, WORDS
 from tunefront.methods.icl import ICL
 
 

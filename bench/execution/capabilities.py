@@ -1,0 +1,147 @@
+"""What each method can do on each architecture, found by trying it on a tiny random model."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.checkpoints.exports.form import Exportable
+from tunefront.bench.checkpoints.exports.forms import servable
+from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.execution.setup import Setup, StandIns, prompting_of
+from tunefront.bench.models.families import Backbone
+from tunefront.bench.models.pretrained import Pretrained
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, WORDS, make_backbone, make_language_model
+from tunefront.bench.quiet import quiet
+from tunefront.bench.settings import RunConfig, resolve_recipe
+from tunefront.bench.templates.plain import Plain
+from tunefront.bench.training.harness import MeasuringHarness
+from tunefront.methods.base import Batch, Method, Unsupported
+from tunefront.methods.spelling import label
+
+if TYPE_CHECKING:
+    from torch import nn
+
+ARCHITECTURES = (*FAMILIES, *LANGUAGE_MODELS)
+"""The architectures that a tiny model can be made of."""
+FEW = ("bert", "gpt2", "llama", "t5")
+"""One of each kind: an encoder, a decoder with fused projections, one with separate ones, an encoder-decoder."""
+ROWS = 20
+STEPS = 2
+
+
+@dataclass(frozen=True)
+class Capability:
+    """A method on an architecture: why it does not run there, None if it does; whether the model with it computes what
+    the pretrained one does before training, None if it adds its modules during training only; and the forms in which
+    it can be exported."""
+
+    method: str
+    architecture: str
+    reason: str | None
+    starts_unchanged: bool | None = None
+    forms: tuple[str, ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """Whether the method runs on the architecture."""
+        return self.reason is None
+
+
+def capabilities(
+    methods: Sequence[Method],
+    architectures: Sequence[str] = FEW,
+    on_step: Callable[[str], None] = lambda _: None,
+) -> list[Capability]:
+    """Tries every method on every architecture: attached, trained for a few steps, scored. `on_step` gets what is
+    tried next. A method that raises anything but `Unsupported` has the error as its reason."""
+    found = []
+    with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
+        for architecture in architectures:
+            make = make_backbone if architecture in FAMILIES else make_language_model
+            with quiet():
+                pretrained = Pretrained(str(make(Path(folder) / architecture, architecture)), torch.device("cpu"))
+            for method in methods:
+                on_step(f"{label(method)} on {architecture}")
+                with quiet():
+                    found.append(_tried(method, architecture, pretrained))
+    return found
+
+
+def _tried(method: Method, architecture: str, pretrained: Pretrained) -> Capability:
+    task, spelled = _task(), label(method)
+    is_encoder = architecture in FAMILIES
+    recipe = resolve_recipe(method, {"steps": STEPS, "batch_size": 4, "dropout": 0.0})
+    config = RunConfig(threads=torch.get_num_threads(), latency_queries=0)
+    cell = Cell(_small(method), "tiny", task.name, recipe, config=config, template=None if is_encoder else "plain")
+    template = None if is_encoder else Plain()
+    try:
+        plain = pretrained.fresh_copy(task, 0, 0.0, prompting_of(cell, task, template))
+        before = _states(plain, task)
+        identity = ("capability", spelled, architecture)
+        setup = Setup(cell, harness=_harness, instead=StandIns(pretrained, identity, task, template))
+        modules = _paths(setup.backbone.model)
+        unchanged = _equal(before, _states(setup.backbone, task))
+        scorer = setup.fit()
+        setup.trainer.score(scorer, setup.test)
+        adds_later = bool(_paths(setup.backbone.model) - modules)
+        forms = servable(Exportable(cell.method, setup.backbone, setup.trainer.prompts))
+    except Unsupported as reason:
+        return Capability(spelled, architecture, str(reason))
+    return Capability(spelled, architecture, None, None if adds_later else unchanged, forms)
+
+
+def _harness(subject: object) -> MeasuringHarness:
+    return MeasuringHarness(subject)  # type: ignore[arg-type]
+
+
+def _small(method: Method) -> Method:
+    """The method with a size that fits a tiny model, if its default does not: the smallest that it declares."""
+    search = method.search
+    if search is None or search.size is None:
+        return method
+    current = getattr(method, search.size)
+    smallest = min(search.sizes)
+    return replace(method, **{search.size: int(smallest) if type(current) is int else smallest})
+
+
+def _task() -> Task:
+    """A task whose label is the sentiment of a word."""
+    good, bad, fillers = WORDS[:3], WORDS[3:6], WORDS[6:]
+
+    def rows(start: int, count: int) -> Iterator[Row]:
+        for place in range(start, start + count):
+            words = [fillers[(place * step) % len(fillers)] for step in range(1, 2 + place % 5)]
+            text = " ".join([*words, (good, bad)[place % 2][place % 3]])
+            yield Row(str(place), {"text": text}, place % 2)
+
+    splits = {"train": tuple(rows(0, ROWS)), "test": tuple(rows(ROWS, 6))}
+    return Task("tiny", "classification", splits, ("text",), ("good", "bad"), (MetricSpec("accuracy"),))
+
+
+def _states(backbone: Backbone, task: Task) -> Tensor:
+    """The pooled states of the test rows, from tokens, in evaluation mode."""
+    examples = backbone.encode(task, task.splits["test"], None)
+    was_training = backbone.model.training
+    backbone.model.eval()
+    with torch.no_grad():
+        batch: Batch = examples.batch(range(len(examples)))
+        states = backbone.features(batch)
+    backbone.model.train(was_training)
+    return states.float().clone()
+
+
+def _paths(model: nn.Module) -> set[str]:
+    return {path for path, _ in model.named_modules()}
+
+
+def _equal(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are equal but for rounding."""
+    return torch.allclose(first, second, rtol=0.0, atol=1e-5 * float(first.abs().max()))
