@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, handle_errors, print_raw, quiet_libraries
-from tunefront.bench.errors import printable
+from tunefront.bench.errors import UserError, printable
 from tunefront.bench.settings import SETTINGS, Setting
 
 if TYPE_CHECKING:
@@ -35,16 +35,42 @@ HINTS = {
 def list_(
     what: options.What,
     as_json: options.AsJson = False,
+    matrix: options.Matrix = False,
+    method: options.OwnMethods = None,
     debug: options.Debug = False,
 ) -> None:
-    """List methods, tasks, backbones, suites or settings."""
-    with handle_errors(Console(stderr=True), debug, prints=True):
+    """List methods, tasks, backbones, suites or settings.
+
+    With --matrix: what each method can do on an encoder, two decoders and an encoder-decoder, found by trying it on
+    tiny random models, in about a minute.
+    """
+    errors = Console(stderr=True)
+    with handle_errors(errors, debug, prints=True):
         quiet_libraries()
+        if matrix or method:
+            _matrix(what.value, as_json, method or [], errors)
+            return
         listed = entries(what.value)
         if as_json:
             print_raw(json.dumps(listed, indent=2))
         else:
             Console().print(as_table(what.value, listed))
+
+
+def _matrix(what: str, as_json: bool, files: list[str], errors: Console) -> None:
+    """Prints what methods can do where. UserError for anything but methods, and for a file that is none."""
+    if what != "methods":
+        raise UserError(f"--matrix and --method are about methods, got {what}; use `tunefront list methods --matrix`.")
+    from tunefront.bench.cli.matrix_screen import as_matrix
+    from tunefront.bench.execution.capabilities import capabilities, default_methods
+
+    with errors.status("") as status:
+        found = capabilities(default_methods(files), on_step=lambda text: status.update(f"trying {text}"))
+    if as_json:
+        print_raw(json.dumps([asdict(each) for each in found], indent=2))
+    else:
+        for part in as_matrix(found):
+            Console().print(part)
 
 
 def entries(what: str) -> list[Entry]:

@@ -117,6 +117,10 @@ Kept = Annotated[
         metavar="WHAT",
     ),
 ]
+Matrix = Annotated[
+    bool,
+    typer.Option("--matrix", help="For methods: what each can do on which architecture, found by trying it."),
+]
 Checkpoint = Annotated[
     str,
     typer.Argument(

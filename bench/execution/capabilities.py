@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.checkpoints.exports.form import Exportable
 from tunefront.bench.checkpoints.exports.forms import servable
 from tunefront.bench.data.task import MetricSpec, Row, Task
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.setup import Setup, StandIns, prompting_of
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.pretrained import Pretrained
@@ -23,8 +25,9 @@ from tunefront.bench.quiet import quiet
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates.plain import Plain
 from tunefront.bench.training.harness import MeasuringHarness
-from tunefront.methods.base import Batch, Method, Unsupported
-from tunefront.methods.spelling import label
+from tunefront.methods.base import Batch, Examples, Method, Unsupported
+from tunefront.methods.registry import load_file, methods
+from tunefront.methods.spelling import label, parse
 
 if TYPE_CHECKING:
     from torch import nn
@@ -35,24 +38,37 @@ FEW = ("bert", "gpt2", "llama", "t5")
 """One of each kind: an encoder, a decoder with fused projections, one with separate ones, an encoder-decoder."""
 ROWS = 20
 STEPS = 2
+ROUNDING, NEAR = 1e-5, 1e-2
+"""Shares of the largest state, below which a model starts at the pretrained one, or near it."""
 
 
 @dataclass(frozen=True)
 class Capability:
-    """A method on an architecture: why it does not run there, None if it does; whether the model with it computes what
-    the pretrained one does before training, None if it adds its modules during training only; and the forms in which
-    it can be exported."""
+    """A method on an architecture.
+
+    `reason` says why it does not run there, None if it does; `start_difference` is the largest difference of the pooled
+    states, before training, from those of the pretrained model, as a share of the largest state (0 up to rounding
+    means that it starts at the identity), None if it adds its modules during training only; `forms` are those in which
+    it can be exported.
+    """
 
     method: str
     architecture: str
     reason: str | None
-    starts_unchanged: bool | None = None
+    start_difference: float | None = None
     forms: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
         """Whether the method runs on the architecture."""
         return self.reason is None
+
+    @property
+    def start(self) -> str:
+        """How training starts: `=` at the pretrained model, `≈` near it, `≠` elsewhere, empty if that is not known."""
+        if self.start_difference is None:
+            return ""
+        return "=" if self.start_difference < ROUNDING else "≈" if self.start_difference < NEAR else "≠"
 
 
 def capabilities(
@@ -75,6 +91,17 @@ def capabilities(
     return found
 
 
+def default_methods(files: Sequence[str] = ()) -> list[Method]:
+    """Every registered method with its defaults, and those of users' files. UserError for a file that cannot be
+    imported, or a method that has fields without a default."""
+    try:
+        for file in files:
+            load_file(file)
+        return [parse(name) for name in methods()]
+    except ValueError as error:
+        raise UserError(f"--method: {error}") from error
+
+
 def _tried(method: Method, architecture: str, pretrained: Pretrained) -> Capability:
     task, spelled = _task(), label(method)
     is_encoder = architecture in FAMILIES
@@ -86,20 +113,31 @@ def _tried(method: Method, architecture: str, pretrained: Pretrained) -> Capabil
         plain = pretrained.fresh_copy(task, 0, 0.0, prompting_of(cell, task, template))
         before = _states(plain, task)
         identity = ("capability", spelled, architecture)
-        setup = Setup(cell, harness=_harness, instead=StandIns(pretrained, identity, task, template))
+        setup = Setup(cell, harness=_Trying, instead=StandIns(pretrained, identity, task, template))
         modules = _paths(setup.backbone.model)
-        unchanged = _equal(before, _states(setup.backbone, task))
+        after = _states(setup.backbone, task)
         scorer = setup.fit()
-        setup.trainer.score(scorer, setup.test)
+        with torch.no_grad():
+            scorer(setup.trainer.tools.prepend_to(setup.test).batch(range(2)))
         adds_later = bool(_paths(setup.backbone.model) - modules)
         forms = servable(Exportable(cell.method, setup.backbone, setup.trainer.prompts))
     except Unsupported as reason:
         return Capability(spelled, architecture, str(reason))
-    return Capability(spelled, architecture, None, None if adds_later else unchanged, forms)
+    difference = float((after - before).abs().max() / before.abs().max())
+    return Capability(spelled, architecture, None, None if adds_later else difference, forms)
 
 
-def _harness(subject: object) -> MeasuringHarness:
-    return MeasuringHarness(subject)  # type: ignore[arg-type]
+class _Trying(MeasuringHarness):
+    """Trains without measuring what that costs."""
+
+    def train(
+        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+    ) -> None:
+        """The recipe's steps."""
+        rows, total, _ = self.tools.begin(parameters, examples)
+        for _ in itertools.islice(self.tools.steps(parameters, loss, rows, total), total):
+            pass
+        self.model.eval()
 
 
 def _small(method: Method) -> Method:
@@ -140,8 +178,3 @@ def _states(backbone: Backbone, task: Task) -> Tensor:
 
 def _paths(model: nn.Module) -> set[str]:
     return {path for path, _ in model.named_modules()}
-
-
-def _equal(first: Tensor, second: Tensor) -> bool:
-    """Whether two tensors are equal but for rounding."""
-    return torch.allclose(first, second, rtol=0.0, atol=1e-5 * float(first.abs().max()))
