@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tunefront.bench.checkpoints.manifest import Manifest
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import expanded
+from tunefront.bench.files import expanded, local_folder
 from tunefront.bench.models import checkpoints
 from tunefront.bench.records import Record
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, read_record
@@ -35,8 +35,10 @@ class StoredCheckpoint:
 
 
 def find_checkpoint(place: str) -> StoredCheckpoint:
-    """The checkpoint at `place`: a safetensors file, a record (`results/records/KEY.json`), or an exported folder with
-    one. UserError if there is none, or if it cannot be used."""
+    """The checkpoint at `place`: a safetensors file, a record (`results/records/KEY.json`, also of results at a URL),
+    or an exported folder with one. UserError if there is none, or if it cannot be used."""
+    if local_folder(place) is None:
+        return _at_url(place)
     path = expanded(place)
     if path.suffix == ".json":
         return _of_record(path)
@@ -46,6 +48,19 @@ def find_checkpoint(place: str) -> StoredCheckpoint:
             raise UserError(_advice(path))
         path = found
     return _of_file(path)
+
+
+def _at_url(url: str) -> StoredCheckpoint:
+    """The checkpoint of a record at a URL."""
+    results, _, name = url.rpartition("/records/")
+    if not results or not name.endswith(".json"):
+        raise UserError(f"{url} is no record; give the URL of one, RESULTS/records/KEY.json, or a local file.")
+    store = Store(results)
+    record = store.read(name.removesuffix(".json"))
+    content = store.checkpoint(record)
+    if record is None or content is None:
+        raise UserError(f"{url} has no checkpoint: {'it is not there' if record is None else _why_not_kept(record)}.")
+    return _parsed(content, f"the checkpoint of {url}")
 
 
 FILE_NAME = "checkpoint.safetensors"

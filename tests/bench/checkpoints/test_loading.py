@@ -14,9 +14,10 @@ from safetensors.torch import load, save
 from tests.bench.checkpoints.kept import ran, record_path, scored_rows
 from tests.bench.execution.streams import alone, toy_tasks
 from tests.toys import pair_id, shipped
-from tunefront.bench.cells import Cell
+from tunefront.bench.cells import Cell, kept
 from tunefront.bench.checkpoints.loading import open_checkpoint
 from tunefront.bench.errors import UserError
+from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.predictions import digest_of
 from tunefront.bench.models.checkpoints import MANIFEST, header
@@ -82,9 +83,6 @@ def test_a_checkpoint_is_the_same_to_the_bit_when_its_cell_runs_again(
 def test_a_cell_without_its_checkpoint_runs_again_and_one_that_has_it_does_not(
     backbones: dict[str, str], tmp_path: Path
 ) -> None:
-    from tunefront.bench.cells import kept
-    from tunefront.bench.execution.grid import run_grid
-
     cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
     store = Store(tmp_path / "out")
     assert run_grid(cells, store).records[0].storage.checkpoint_sha256 is None
@@ -173,6 +171,20 @@ def test_what_is_no_checkpoint_says_what_to_give(backbones: dict[str, str], tmp_
     store.write(record.model_copy(update={"storage": record.storage.model_copy(update={"checkpoint_sha256": None})}))
     with pytest.raises(UserError, match="--keep checkpoints"):
         open_checkpoint(record_path(store, record))
+
+
+def test_results_at_a_url_have_checkpoints_too(backbones: dict[str, str], tmp_path: Path) -> None:
+    (cell,) = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
+    store = Store(f"memory://checkpoints/{tmp_path.name}")
+    (record,) = run_grid(kept([cell]), store).records
+    _, fitted = open_checkpoint(f"{store.location}/records/{record.key}.json")
+    assert digest_of(fitted.scores(fitted.encode(scored_rows(cell)))) == record.scores.sha256
+    for place in (f"{store.location}/records/{'0' * 64}.json", store.location):
+        with pytest.raises(UserError, match=r"no checkpoint|no record"):
+            open_checkpoint(place)
+    store.drop_checkpoint(record)
+    with pytest.raises(UserError, match="missing"):
+        open_checkpoint(f"{store.location}/records/{record.key}.json")
 
 
 def test_a_start_file_is_not_needed_again(backbones: dict[str, str], tmp_path: Path) -> None:
