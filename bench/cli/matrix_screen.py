@@ -21,7 +21,7 @@ def legend() -> str:
     """What the signs in the table mean."""
     forms = ", ".join(f"{letter} {name}" for name, letter in LETTERS.items())
     return (
-        "Training starts = at the pretrained model, ≈ near it, ≠ elsewhere, no sign: modules are added later. Exports: "
+        "Training starts = at the pretrained model to the bit, ≈ near it, ≠ elsewhere, no sign: modules are added later. Exports: "
         f"{forms}. {NO} does not run there. Found by trying each on a tiny random model."
     )
 

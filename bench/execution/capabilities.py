@@ -38,8 +38,8 @@ FEW = ("bert", "gpt2", "llama", "t5")
 """One of each kind: an encoder, a decoder with fused projections, one with separate ones, an encoder-decoder."""
 ROWS = 20
 STEPS = 2
-ROUNDING, NEAR = 1e-5, 1e-2
-"""Shares of the largest state, below which a model starts at the pretrained one, or near it."""
+NEAR = 0.1
+"""The share of the largest state below which a model starts near the pretrained one."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,8 @@ class Capability:
     """A method on an architecture.
 
     `reason` says why it does not run there, None if it does; `start_difference` is the largest difference of the pooled
-    states, before training, from those of the pretrained model, as a share of the largest state (0 up to rounding
-    means that it starts at the identity), None if it adds its modules during training only; `forms` are those in which
+    states, before training, from those of the pretrained model, as a share of the largest state (0 means that it
+    starts at the identity), None if it adds its modules during training only; `forms` are those in which
     it can be exported.
     """
 
@@ -65,10 +65,10 @@ class Capability:
 
     @property
     def start(self) -> str:
-        """How training starts: `=` at the pretrained model, `≈` near it, `≠` elsewhere, empty if that is not known."""
+        """How training starts: `=` at the pretrained model, to the bit, `≈` near it, `≠` elsewhere, empty if that is not known."""
         if self.start_difference is None:
             return ""
-        return "=" if self.start_difference < ROUNDING else "≈" if self.start_difference < NEAR else "≠"
+        return "=" if self.start_difference == 0 else "≈" if self.start_difference < NEAR else "≠"
 
 
 def capabilities(
