@@ -21,8 +21,8 @@ def legend() -> str:
     """What the signs in the table mean."""
     forms = ", ".join(f"{letter} {name}" for name, letter in LETTERS.items())
     return (
-        "Training starts = at the pretrained model to the bit, ≈ near it, ≠ elsewhere, no sign: modules are added later. Exports: "
-        f"{forms}. {NO} does not run there. Found by trying each on a tiny random model."
+        "Training starts = at the pretrained model to the bit, ≈ near it, ≠ elsewhere, no sign: modules are added "
+        f"later. Exports: {forms}. {NO} does not run there. Found by trying each on a tiny random model."
     )
 
 

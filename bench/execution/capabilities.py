@@ -65,7 +65,7 @@ class Capability:
 
     @property
     def start(self) -> str:
-        """How training starts: `=` at the pretrained model, to the bit, `≈` near it, `≠` elsewhere, empty if that is not known."""
+        """How training starts: `=` at the pretrained model to the bit, `≈` near it, `≠` elsewhere, empty if unknown."""
         if self.start_difference is None:
             return ""
         return "=" if self.start_difference == 0 else "≈" if self.start_difference < NEAR else "≠"
