@@ -7,7 +7,7 @@ import math
 import random
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
@@ -62,6 +62,7 @@ class Study:
     space: Space
     seed: int
     planned: tuple[tuple[Cell, ...], ...]
+    _known: dict[tuple[float | None, ...], list[Tried]] = field(default_factory=dict, compare=False)
 
     def next_cells(self, records: Mapping[Cell, Record]) -> list[Cell]:
         """The cells of the first batch that has not run completely; empty once all trials have.
@@ -70,7 +71,10 @@ class Study:
         """
         told: list[tuple[Tried, float | None]] = []
         while len(told) < len(self.planned):
-            batch = self._batch(told)
+            scores = tuple(score for _, score in told)  # what was tried follows from them
+            if scores not in self._known:
+                self._known[scores] = self._batch(told)
+            batch = self._known[scores]
             groups = [self._cells(number, tried) for number, tried in enumerate(batch, len(told))]
             cells = [cell for group in groups for cell in group]
             if any(cell not in records for cell in cells):
