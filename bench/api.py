@@ -227,8 +227,11 @@ def mixed_model(suite: str | None = None, **selection: Any) -> MixedModel:  # An
     """
     quiet_libraries()
     from tunefront.bench.execution.mixed_model import MixedModel
+    from tunefront.bench.suites.optuna_search import check_all_known
 
-    return MixedModel(expand(suite or MIX, _overrides(selection)).cells)
+    cells = expand(suite or MIX, _overrides(selection)).cells
+    check_all_known(cells, "a mixed model")
+    return MixedModel(cells)
 
 
 def _overrides(selection: Mapping[str, Any]) -> Overrides:  # Any: the keywords of `run`

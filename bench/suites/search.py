@@ -84,6 +84,12 @@ class Space:
         drawn = len(self.sizes) * math.prod(map(len, self.listed.values()))
         return math.inf if self.rates else drawn + (self.method not in self.sizes)
 
+    @property
+    def own_size(self) -> str:
+        """The size of a method that has one, if it is not searched; else empty."""
+        name = None if self.method.search is None else self.method.search.size
+        return "" if name is None or len(self.sizes) > 1 else str(getattr(self.method, name))
+
     def at(self, size: int, rate: float | None, values: Mapping[str, Scalar]) -> Tried:
         """The trial with the size of this index. Rates have three digits."""
         return self.sizes[size], {**values, **({} if rate is None else {RATE: float(f"{rate:.3g}")})}
@@ -95,7 +101,8 @@ def random_trials(space: Space, seed: int = 0) -> Iterator[Tried]:
 
     A longer search begins with the trials of a shorter one. A draw depends on the seed, the number of the trial and
     what is drawn, not on the method: trial 3 lies at the same place of every method's range, so none has the luckier
-    draws.
+    draws. Only a method of a size of its own draws others, for else its trials would be cells of the same method with
+    that size drawn.
     """
     first: Tried = (space.method, {name: values[0] for name, values in space.listed.items()})
     seen = [first]
@@ -113,7 +120,7 @@ def _drawn(space: Space, seed: int, number: int) -> Tried:
     """The trial that a number draws."""
 
     def share(name: str) -> float:
-        return random.Random(f"{seed}/{number}/{name}").random()  # a text seeds by its sha512, on every machine
+        return random.Random(f"{seed}/{number}/{name}{space.own_size}").random()  # seeded by the text's sha512
 
     def one_of(name: str, values: Sequence[object]) -> int:
         return int(share(name) * len(values))

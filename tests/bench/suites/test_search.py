@@ -127,9 +127,18 @@ def test_draws_lie_at_the_same_place_of_every_range(sized: type[Method]) -> None
         low, high = (math.log(end(method.search.learning_rates)) for end in (min, max))
         return [(math.log(values["learning_rate"]) - low) / (high - low) for _, values in drawn(method, 6)[1:]]
 
-    methods = [sized(), *(m for m in shipped() if m.search is not None)]
-    for method in methods[1:]:
-        assert places(method) == pytest.approx(places(methods[0]), abs=0.01)
+    searched = [method for method in shipped() if method.search is not None and not Space.of(method).own_size]
+    assert len(searched) > 5
+    for method in searched:
+        assert places(method) == pytest.approx(places(sized()), abs=0.01)
+
+
+def test_a_method_of_a_size_of_its_own_draws_other_rates(sized: type[Method]) -> None:
+    """Else it would share cells with the searched method, wherever that draws its size."""
+    fixed = drawn(sized(rank=16), 8)  # type: ignore[call-arg]
+    assert {method for method, _ in fixed} == {sized(rank=16)}  # type: ignore[call-arg]
+    free = drawn(sized(), 8)
+    assert not [tried for tried in fixed if tried in free]
 
 
 def test_many_draws_fill_the_range_evenly_in_its_logarithm(sized: type[Method]) -> None:
