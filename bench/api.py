@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -275,12 +276,13 @@ def arranged(
     scores. UserError if they do and `arrange` is given."""
     from tunefront.bench.execution.grid import Grid
     from tunefront.bench.execution.rounds import Rounds
+    from tunefront.bench.suites.grids import space_for
     from tunefront.bench.suites.optuna_search import Asking, asks, check_all_known
 
     if arrange is not None:
         check_all_known(cells, "this command")
         return arrange(cells)
-    return Rounds(cells, Asking.of(cells, parts)) if asks(cells) else Grid(cells)
+    return Rounds(cells, Asking.of(cells, partial(space_for, parts=parts))) if asks(cells) else Grid(cells)
 
 
 def plan(

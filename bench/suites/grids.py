@@ -244,6 +244,18 @@ def _check_search(part: Part) -> None:
         check_installed()
 
 
+def space_for(cell: Cell, parts: Iterable[Grid]) -> Space:
+    """What the search of a cell may change, by the first of the parts that searches its method there."""
+    name = None if cell.trial is None else cell.trial.method
+    for grid in parts:
+        lists = grid.part
+        here = cell.backbone in lists.backbones and cell.task in lists.tasks and cell.shots in grid.shots_of(cell.task)
+        for method in grid.methods if here else ():
+            if label(method) == name:
+                return grid.space_of(method)
+    raise ValueError(f"no part searches {cell.title}")
+
+
 def for_kinds(grids: Sequence[Grid], tasks: Iterable[Task]) -> list[Grid]:
     """The parts of a call that names no backbone: each with the tasks of the kinds that it runs by default."""
     kinds = {task.name: task.kind for task in tasks}

@@ -6,21 +6,19 @@ import importlib.util
 import math
 import random
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.suites.search import RATE, SIZE, Space, Tried, random_trials
-from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
     from tunefront.bench.records import Record
-    from tunefront.bench.suites.grids import Grid
 
 OPTUNA = "optuna"
 STARTUP = 4
@@ -178,8 +176,8 @@ class Asking:
     studies: tuple[Study, ...]
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], parts: Sequence[Grid]) -> Asking:
-        """`parts` are those that the cells come from."""
+    def of(cls, cells: Sequence[Cell], space_of: Callable[[Cell], Space]) -> Asking:
+        """`space_of` says what the search of a cell may change."""
         studies: dict[tuple[object, ...], dict[int, list[Cell]]] = {}
         known: list[Cell] = []
         for cell in cells:
@@ -188,7 +186,8 @@ class Asking:
                 continue
             where = (cell.trial.method, cell.backbone, cell.task, cell.shots, cell.template)
             studies.setdefault(where, {}).setdefault(cell.trial.number, []).append(cell)
-        return cls(tuple(known), tuple(_study(trials, parts) for trials in studies.values()))
+        planned = [tuple(tuple(trials[number]) for number in sorted(trials)) for trials in studies.values()]
+        return cls(tuple(known), tuple(_study(space_of(trials[0][0]), trials) for trials in planned))
 
     def __call__(self, records: Mapping[Cell, Record]) -> list[Cell]:
         """The cells of the next round, given the records of those before; empty after the last one."""
@@ -196,15 +195,6 @@ class Asking:
         return waiting + [cell for study in self.studies for cell in study.next_cells(records)]
 
 
-def _study(trials: Mapping[int, Sequence[Cell]], parts: Sequence[Grid]) -> Study:
-    """The study of cells by the number of their trial."""
-    planned = tuple(tuple(trials[number]) for number in sorted(trials))
-    cell = planned[0][0]
-    assert cell.trial is not None
-    for grid in parts:
-        lists = grid.part
-        here = cell.backbone in lists.backbones and cell.task in lists.tasks and cell.shots in grid.shots_of(cell.task)
-        for method in grid.methods if here and grid.sampler == OPTUNA else ():
-            if label(method) == cell.trial.method:
-                return Study(grid.space_of(method), cell.trial.seed or 0, planned)
-    raise ValueError(f"no part has {cell.title}")
+def _study(space: Space, planned: tuple[tuple[Cell, ...], ...]) -> Study:
+    trial = planned[0][0].trial
+    return Study(space, trial.seed or 0 if trial else 0, planned)

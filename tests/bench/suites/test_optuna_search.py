@@ -6,6 +6,7 @@ import math
 import random
 import statistics
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record
 from tunefront.bench.suites.expand import Expansion, expand
+from tunefront.bench.suites.grids import space_for
 from tunefront.bench.suites.optuna_search import BATCH, STARTUP, Asking, check_all_known
 from tunefront.bench.suites.overrides import Overrides
 
@@ -56,9 +58,13 @@ def near(rate: float) -> Score:
     return lambda cell: 1 / (1 + abs(cell.recipe.learning_rate / rate - 1))
 
 
+def asking(expansion: Expansion) -> Asking:
+    return Asking.of(expansion.cells, partial(space_for, parts=expansion.parts))
+
+
 def run(expansion: Expansion, score: Score, rounds: int = 100) -> tuple[dict[Cell, Record], list[list[Cell]]]:
     """All cells with their records, and the cells of each round."""
-    ask = Asking.of(expansion.cells, expansion.parts)
+    ask = asking(expansion)
     records: dict[Cell, Record] = {}
     asked: list[list[Cell]] = []
     while len(asked) < rounds and (cells := [cell for cell in ask(records) if cell not in records]):
@@ -100,7 +106,7 @@ def test_a_longer_search_begins_with_a_shorter_one(expanded: Callable[..., Expan
 
 def test_a_stopped_search_goes_on_as_if_it_had_not_been(expanded: Callable[..., Expansion]) -> None:
     whole, _ = run(expanded(), near(1e-4))
-    ask = Asking.of(expanded().cells, expanded().parts)
+    ask = asking(expanded())
     kept = dict(random.Random(0).sample(list(whole.items()), len(whole) // 2))
     kept |= {cell: known for cell, known in whole.items() if cell.trial and cell.trial.number <= STARTUP + 1}
     while cells := [cell for cell in ask(kept) if cell not in kept]:
