@@ -275,14 +275,17 @@ def arranged(
     """How cells of these parts of a suite are run: as `arrange` says, else as a grid, or in rounds if trials depend on
     scores. UserError if they do and `arrange` is given."""
     from tunefront.bench.execution.grid import Grid
-    from tunefront.bench.execution.rounds import Rounds
     from tunefront.bench.suites.grids import space_for
     from tunefront.bench.suites.optuna_search import Asking, asks, check_all_known
 
     if arrange is not None:
         check_all_known(cells, "this command")
         return arrange(cells)
-    return Rounds(cells, Asking.of(cells, partial(space_for, parts=parts))) if asks(cells) else Grid(cells)
+    if not asks(cells):
+        return Grid(cells)
+    from tunefront.bench.execution.rounds import Rounds
+
+    return Rounds(cells, Asking.of(cells, partial(space_for, parts=parts)))
 
 
 def plan(

@@ -19,6 +19,8 @@ from tunefront.reports.tables import Cell, Column, Table
 
 FEWEST = 4
 """The fewest trials of a method whose scores make a curve."""
+MOST_POINTS = 30
+"""The most points of a line."""
 BY_CHANCE = "over which of the trials were drawn"
 
 
@@ -155,7 +157,7 @@ def _study(material: Material, number: int, where: str, methods: Sequence[Search
 
 
 def _chart(name: str, title: str, note: str, lines: tuple[Line, ...]) -> Chart:
-    return Chart(name, title, note, lines, "trials per method", "100 × score", small=True)
+    return Chart(name, title, note, lines, "trials per method", "100 × score", small=True, steps=True)
 
 
 def _shown(most: int) -> list[int]:
@@ -168,7 +170,10 @@ def _shown(most: int) -> list[int]:
 
 
 def _points(score: Callable[[int], Center | None], most: int) -> tuple[Point, ...]:
-    found = [(count, score(count)) for count in range(1, most + 1)]
+    """The points of a line from one trial to `most`, evenly in their logarithm if there are too many."""
+    step = math.log(most) / (MOST_POINTS - 1)
+    counts = range(1, most + 1) if most <= MOST_POINTS else {round(math.exp(step * n)) for n in range(MOST_POINTS)}
+    found = [(count, score(count)) for count in sorted(counts)]
     return tuple(known.at(count) for count, known in found if known is not None)
 
 
