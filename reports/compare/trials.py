@@ -110,6 +110,11 @@ class Search:
     trials: tuple[Trial, ...]
 
     @property
+    def metric(self) -> str:
+        """The headline metric; empty if no trial has a score."""
+        return next((r.scores.headline for trial in self.trials for r in trial.records if r.scores.headline), "")
+
+    @property
     def ranked(self) -> list[Trial]:
         """The trials with a score, the best on the selection rows first; of equal ones the earlier."""
         usable = [trial for trial in self.trials if trial.selection is not None]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.records import Record
@@ -17,8 +17,11 @@ from tunefront.reports.sections.studies.centers import Center, about_bars, cente
 from tunefront.reports.sections.studies.study import Chart, Line, Material, Point, Study
 from tunefront.reports.tables import Cell, Column, Table
 
+TITLE = "Score against number of trials"
 FEWEST = 4
 """The fewest trials of a method whose scores make a curve."""
+CHOSEN = {"grid": "spread evenly", "random": "drawn at random", "optuna": "asked of Optuna by the scores so far"}
+"""How the trials of each sampler are chosen."""
 MOST_POINTS = 30
 """The most points of a line."""
 BY_CHANCE = "over which of the trials were drawn"
@@ -81,21 +84,26 @@ class Searched:
 
 
 def trial_studies(material: Material) -> list[Study]:
-    """Per backbone and number of training rows: a study of the searches with enough trials for a curve."""
+    """Per backbone, number of training rows and metric: a study of the searches with enough trials for a curve."""
     records = [record for record in (*material.records, *material.unscored) if is_ordinary(record)]
-    studies: list[Study] = []
-    for (backbone, shots), searches in group_by(find_searches(records), lambda s: (s.backbone, s.shots)).items():
-        where = f"{material.backbones.get(backbone, backbone)}, {describe_shots(shots)}"
+    scored = [search for search in find_searches(records) if search.ranked]
+    found = []
+    for group, searches in group_by(scored, lambda search: (search.backbone, search.shots, search.metric)).items():
+        backbone, shots, metric = group
         methods = _shared(searches)
         if methods and max(method.count for method in methods) >= FEWEST:
-            studies.append(_study(material, len(studies), where, methods))
-    return studies
+            found.append((f"{material.backbones[backbone]}, {describe_shots(shots)}, {metric}", methods))
+    return [
+        _study(material, f"trials-{number}", f"{TITLE}: {where}" if len(found) > 1 else TITLE, where, methods)
+        for number, (where, methods) in enumerate(found, 1)
+    ]
 
 
 def _shared(searches: Sequence[Search]) -> list[Searched]:
-    """The methods on the tasks where all that have a score anywhere have one."""
-    scored = [search for search in searches if search.ranked]
-    by_method = group_by(scored, _name_of(scored))
+    """The methods on the tasks where all of them have a score."""
+    ways = group_by(searches, lambda search: search.method)
+    several = {method for method, own in ways.items() if len({(search.sampler, search.seed) for search in own}) > 1}
+    by_method = group_by(searches, lambda search: _label(search, search.method in several))
     places = [set(map(_place, own)) for own in by_method.values()]
     shared = set.intersection(*places) if places else set()
     methods = [
@@ -112,25 +120,13 @@ def _place(search: Search) -> tuple[str, str | None]:
     return search.task, search.template
 
 
-def _name_of(searches: Sequence[Search]) -> _Names:
-    samplers = group_by(searches, lambda search: search.method)
-    return _Names({label: len({(s.sampler, s.seed) for s in own}) > 1 for label, own in samplers.items()})
+def _label(search: Search, several: bool) -> str:
+    """The method, and how its trials were chosen if there are several searches of it."""
+    seed = "" if search.seed is None else f", seed {search.seed}"
+    return f"{search.method} ({search.sampler}{seed})" if several else search.method
 
 
-@dataclass(frozen=True)
-class _Names:
-    """The names of searches: the method, and how its trials were chosen if there are several searches of it."""
-
-    several: Mapping[str, bool]
-
-    def __call__(self, search: Search) -> str:
-        if not self.several[search.method]:
-            return search.method
-        seed = "" if search.seed is None else f", seed {search.seed}"
-        return f"{search.method} ({search.sampler}{seed})"
-
-
-def _study(material: Material, number: int, where: str, methods: Sequence[Searched]) -> Study:
+def _study(material: Material, tag: str, title: str, where: str, methods: Sequence[Searched]) -> Study:
     shown = _shown(max(method.count for method in methods))
     scored = [record for method in methods for record in method.records if record.status == "ok"]
     tasks = sorted({search.task for search in methods[0].searches})
@@ -153,7 +149,7 @@ def _study(material: Material, number: int, where: str, methods: Sequence[Search
         bars = about_bars(point for line in lines for point in line.points)
         charts.append(_chart("order", "Score of the best of the first n trials", f"Mean over {over}.{bars}", lines))
     tables.append(_winner_table(material, methods, shown))
-    return Study(f"trials-{number + 1}", "Score against number of trials", tuple(intro), tuple(tables), tuple(charts))
+    return Study(tag, title, tuple(intro), tuple(tables), tuple(charts))
 
 
 def _chart(name: str, title: str, note: str, lines: tuple[Line, ...]) -> Chart:
@@ -207,10 +203,11 @@ def _leaders(methods: Sequence[Searched], shown: Sequence[int]) -> list[str]:
 def _budgets(methods: Sequence[Searched]) -> str:
     """How many trials the methods had, in a sentence; methods without training have nothing to search."""
     counts = {method.label: method.count for method in methods if method.trains}
+    ways = join_names([CHOSEN[sampler] for sampler in dict.fromkeys(m.sampler for m in methods if m.trains)])
     if len(set(counts.values())) == 1:
-        return f"Every method had {units.plural(next(iter(counts.values())), 'trial')}."
+        return f"Every method had {units.plural(next(iter(counts.values())), 'trial')}, {ways}."
     listed = join_names([f"{label} {count}" for label, count in counts.items()], len(counts))
-    return f"Unequal budgets: {listed}. A method with more trials has more chances of a good one."
+    return f"Unequal budgets: {listed} trials, {ways}. A method with more of them has more chances of a good one."
 
 
 def _score_table(methods: Sequence[Searched], shown: Sequence[int]) -> Table:
@@ -256,7 +253,7 @@ def _winner_table(material: Material, methods: Sequence[Searched], shown: Sequen
     for method in methods:
         lines.append(len(rows))
         for search in method.searches:
-            task = material.names.get(search.task, search.task) + (f" ({search.template})" if search.template else "")
+            task = material.names[search.task] + (f" ({search.template})" if search.template else "")
             counts = [count for count in shown if count <= len(search.trials)] if search.sampler in DRAWN else []
             for count in counts or [len(search.trials)]:
                 winner = search.winner(count)

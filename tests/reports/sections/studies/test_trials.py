@@ -11,7 +11,7 @@ import pytest
 from tests.reports.factory import record
 from tests.reports.searched import searched
 from tunefront import report
-from tunefront.bench.records import Record
+from tunefront.bench.records import Record, Scores
 from tunefront.reports.sections import document
 from tunefront.reports.sections.studies.study import Chart, Study
 from tunefront.reports.tables import Table
@@ -70,6 +70,18 @@ def test_the_mean_and_its_deviation_are_over_tasks() -> None:
     point = charts(studied(several({"full": 4, "lora": 4})))["expected"].lines[0].points[0]
     spread = 31.25**0.5 / 2**0.5
     assert (point.y, point.low, point.high) == pytest.approx((47.5, 47.5 - spread, 47.5 + spread))
+
+
+def test_scores_of_different_metrics_are_never_averaged() -> None:
+    records = several({"full": 4, "lora": 4})
+    scores = Scores(headline="f1", selection={"f1": 0.5}, test={"f1": 0.25})
+    other = [one.model_copy(update={"scores": scores}) for one in several({"full": 4, "lora": 4}, ("mrpc",))]
+    found = [study for study in document.compose([*records, *other]).studies if study.tag.startswith("trials")]
+    assert [study.tag for study in found] == ["trials-1", "trials-2"]
+    assert len({study.title for study in found}) == 2
+    by_metric = {next(name for name in ("accuracy", "f1") if name in study.title): study for study in found}
+    assert all(line.points[0].y == pytest.approx(25) for line in charts(by_metric["f1"])["expected"].lines)
+    assert "2 tasks" in by_metric["accuracy"].intro[0]
 
 
 def test_a_grid_has_no_order_and_optuna_no_exchange() -> None:
