@@ -104,7 +104,7 @@ class Study:
         if len(told) < STARTUP:
             return [next(drawn) for _ in range(min(STARTUP, left))]
         seen = [tried for tried, _ in told]
-        asked = [tried for tried in self._asked(told) if tried not in seen]
+        asked = self._asked(told)
         asked += [tried for tried in drawn if tried not in (*seen, *asked)] if self.space.rates is None else []
         while len(asked) < min(BATCH, left):
             tried = next(drawn)
