@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from tunefront.bench.cells import kept
 from tunefront.bench.errors import ErrorCollector, UserError, unknown
@@ -26,15 +27,19 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from tunefront.bench.cells import Cell
+    from tunefront.bench.cells import Cell, Sampler
     from tunefront.bench.check.findings import Check
     from tunefront.bench.execution.grid import Grid
     from tunefront.bench.execution.mixed_model import MixedModel
     from tunefront.bench.execution.mixing import Mixtures
+    from tunefront.bench.execution.rounds import Rounds
     from tunefront.bench.execution.stream import Streams
     from tunefront.bench.forecast.forecast import Forecast
+    from tunefront.bench.suites.grids import Grid as Part
 
 log = logging.getLogger("tunefront")
+
+T = TypeVar("T")
 
 
 def run(
@@ -58,6 +63,8 @@ def run(
     draws: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
     templates: Sequence[str | None] | None = None,
+    trials: int | None = None,
+    sampler: Sampler | None = None,
     settings: Mapping[str, Scalar] | None = None,
     device: str | None = None,
     out: str | Path = "results",
@@ -67,16 +74,17 @@ def run(
     """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
 
     Args: suite, the name of a shipped suite or the path of a TOML file, by default `own` for tasks of your own and
-    `quick` for embedded ones; each list replaces the suite's list (`methods`
-    takes strings and instances, None in `shots` means all rows). If the suite has several parts, a list replaces that
-    of every part; `backbones` instead selects the parts that name one of them, and a backbone that no part names runs
-    the parts for its kind (encoder or language model). data, your own task: the path of a file or folder, a pandas
-    DataFrame, or a list of these; where it should not be guessed how to read it: test and validation, a file
-    or DataFrame each; text, columns; label, id and group, a column each; split, a share of the rows, or a column; kind,
-    of task; header, `yes` or `no`; prompts, a file of prompt templates. settings, any fields of the recipe or of the
-    run settings; device, one of the run settings; out, a folder or fsspec URL; workers, the number of cells that run at
-    a time; keep, `["checkpoints"]` to keep what was trained, for `predict` and `export`. Workers import the script that
-    started them, so a script that uses several keeps its call under `if __name__ == "__main__":`.
+    `quick` for embedded ones; each list replaces the suite's list (`methods` takes strings and instances, None in
+    `shots` means all rows). If the suite has several parts, a list replaces that of every part; `backbones` instead
+    selects the parts that name one of them, and a backbone that no part names runs the parts for its kind (encoder or
+    language model). data, your own task: the path of a file or folder, a pandas DataFrame, or a list of these; where it
+    should not be guessed how to read it: test and validation, a file or DataFrame each; text, columns; label, id and
+    group, a column each; split, a share of the rows, or a column; kind, of task; header, `yes` or `no`; prompts, a file
+    of prompt templates. settings, any fields of the recipe or of the run settings; device, one of the run settings;
+    trials, the number of sizes and learning rates that every method tries, and sampler, how they are chosen (`grid`,
+    `random`, or `optuna`); out, a folder or fsspec URL; workers, the number of cells that run at a time; keep,
+    `["checkpoints"]` to keep what was trained, for `predict` and `export`. Workers import the script that started them,
+    so a script that uses several keeps its call under `if __name__ == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -107,6 +115,8 @@ def run(
         draws=draws,
         seeds=seeds,
         templates=templates,
+        trials=trials,
+        sampler=sampler,
         settings=settings,
         device=device,
     )
@@ -228,8 +238,11 @@ def mixed_model(suite: str | None = None, **selection: Any) -> MixedModel:  # An
     """
     quiet_libraries()
     from tunefront.bench.execution.mixed_model import MixedModel
+    from tunefront.bench.suites.optuna_search import check_all_known
 
-    return MixedModel(expand(suite or MIX, _overrides(selection)).cells)
+    cells = expand(suite or MIX, _overrides(selection)).cells
+    check_all_known(cells, "a mixed model")
+    return MixedModel(cells)
 
 
 def _overrides(selection: Mapping[str, Any]) -> Overrides:  # Any: the keywords of `run`
@@ -242,11 +255,9 @@ def _records_of(
     expansion: Expansion,
     out: str | Path,
     workers: int,
-    arrange: Callable[[Sequence[Cell]], Grid | Streams | Mixtures] | None = None,
+    arrange: Callable[[Sequence[Cell]], Streams | Mixtures] | None = None,
 ) -> list[Record]:
     """Runs the cells that have no record yet; returns the records of all of them, in order."""
-    from tunefront.bench.execution.grid import Grid
-
     for line in expansion.announcements:
         log.info("%s", line)
     for warning in expansion.warnings:
@@ -256,13 +267,35 @@ def _records_of(
         log.info("%s", line)
     # Methods that the program has imported run in its process; a method given by its file gets a separate process.
     store = Store(out)
-    arranged = arrange(cells) if arrange else Grid(cells)
-    outcome = arranged.run(store, workers, alone=lambda cell: is_given_by_path(type(cell.method)))
+    outcome = arranged(cells, expansion.parts, arrange).run(
+        store, workers, alone=lambda cell: is_given_by_path(type(cell.method))
+    )
     if outcome.interrupted:
         raise KeyboardInterrupt
     for line in find_missing(store.location, outcome.records).lines:
         log.warning("%s", line)
     return list(outcome.records)
+
+
+def arranged(
+    cells: Sequence[Cell],
+    parts: Sequence[Part],
+    arrange: Callable[[Sequence[Cell]], T] | None = None,
+) -> T | Grid | Rounds:
+    """How cells of these parts of a suite are run: as `arrange` says, else as a grid, or in rounds if trials depend on
+    scores. UserError if they do and `arrange` is given."""
+    from tunefront.bench.execution.grid import Grid
+    from tunefront.bench.suites.grids import space_for
+    from tunefront.bench.suites.optuna_search import Asking, asks, check_all_known
+
+    if arrange is not None:
+        check_all_known(cells, "this command")
+        return arrange(cells)
+    if not asks(cells):
+        return Grid(cells)
+    from tunefront.bench.execution.rounds import Rounds
+
+    return Rounds(cells, Asking.of(cells, partial(space_for, parts=parts)))
 
 
 def plan(
@@ -286,6 +319,8 @@ def plan(
     draws: Sequence[int] | None = None,
     seeds: Sequence[int] | None = None,
     templates: Sequence[str | None] | None = None,
+    trials: int | None = None,
+    sampler: Sampler | None = None,
     settings: Mapping[str, Scalar] | None = None,
     device: str | None = None,
     length: int | None = None,
@@ -330,6 +365,8 @@ def plan(
         draws=draws,
         seeds=seeds,
         templates=templates,
+        trials=trials,
+        sampler=sampler,
         settings=settings,
         device=device,
     )

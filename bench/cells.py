@@ -41,14 +41,30 @@ class Stage:
         return self.way in ("sequential", "replay")
 
 
+Sampler = Literal["grid", "random", "optuna"]
+"""How the trials of a search are chosen: spread evenly, drawn at random, or asked of Optuna by the scores so far."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """The place of a cell in a search: `method` is the label of the method whose trials these are, of whatever size,
+    `number` counts them from 1, `seed` is that of a sampler that draws."""
+
+    method: str
+    sampler: Sampler
+    seed: int | None
+    number: int
+
+
 @dataclass(frozen=True)
 class Cell:
     """One unit of work. `method_file` is the user's file that a worker imports; `recipe` is resolved.
 
     `stage` is its step in a stream of tasks, None outside one; `keep` says whether the store keeps its checkpoint.
-    `searched` are the recipe fields that the suite tries several values of; `paper` is the paper that the suite
-    repeats; `deviations` say where the cell differs from it, None if they were not compared. Cells that differ only in
-    these three, or in `keep`, are equal, because none changes a number.
+    `searched` are the recipe fields that the suite tries several values of, `trial` is its place in that search, None
+    without one; `paper` is the paper that the suite repeats; `deviations` say where the cell differs from it, None if
+    they were not compared. Cells that differ only in these four, or in `keep`, are equal, because none changes a
+    number.
     """
 
     method: Method
@@ -64,6 +80,7 @@ class Cell:
     stage: Stage | None = None
     keep: bool = field(default=False, compare=False)
     searched: tuple[str, ...] = field(default=(), compare=False)
+    trial: Trial | None = field(default=None, compare=False)
     paper: str | None = field(default=None, compare=False)
     deviations: tuple[str, ...] | None = field(default=None, compare=False)
 

@@ -107,6 +107,7 @@ def _run(
 
     Returns the outcome, the titles of its cells, and how long they took, with the predicted time where there is one.
     """
+    from tunefront.bench.api import arranged
     from tunefront.bench.cells import kept
     from tunefront.bench.cli.outlook import look_ahead, time_taken
     from tunefront.bench.cli.progress import Display
@@ -129,10 +130,9 @@ def _run(
         for line in lines:
             announce(errors, line)
         from tunefront.bench.execution.engines import default_workers
-        from tunefront.bench.execution.grid import Grid
 
-        arranged = request.arrange(cells) if request.arrange else Grid(cells)
-        display.titles = Titles.of(arranged.cells)
+        runnable = arranged(cells, expansion.parts, request.arrange)
+        display.titles = Titles.of(runnable.cells)
         n_workers = how.workers or default_workers(cells)
         predicted, plan_first = None, how.plan_first
         if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
@@ -140,7 +140,7 @@ def _run(
             announce(errors, line)
         display.preparing("looking for records")
         began = monotonic()
-        outcome = arranged.run(store, n_workers, display, fork=True)
+        outcome = runnable.run(store, n_workers, display, fork=True)
     return outcome, display.titles, time_taken(monotonic() - began, predicted) if outcome.ran else ""
 
 

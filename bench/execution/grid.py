@@ -14,7 +14,7 @@ from tunefront.bench.execution.engines.claim import is_complete
 from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.files import is_memory
 from tunefront.bench.models.session import Session
-from tunefront.bench.records import Record
+from tunefront.bench.records import Record, Searched
 from tunefront.bench.records.store import Store
 
 __all__ = ["Grid", "Outcome", "Progress", "run_grid"]
@@ -31,6 +31,30 @@ class Outcome:
     failed: int
     skipped: int
     interrupted: bool
+
+
+def joined(outcomes: Sequence[Outcome]) -> Outcome:
+    """The outcome of several rounds, of which the last one may have been interrupted."""
+    records = {record.key: record for outcome in outcomes for record in outcome.records}
+    return Outcome(
+        records=tuple(records.values()),
+        ran=sum(outcome.ran for outcome in outcomes),
+        reused=sum(outcome.reused for outcome in outcomes),
+        failed=sum(record.status == "failed" for record in records.values()),
+        skipped=sum(record.status == "skipped" for record in records.values()),
+        interrupted=any(outcome.interrupted for outcome in outcomes),
+    )
+
+
+class AnnouncedBefore:
+    """The progress of one round of several, whose cells are announced together."""
+
+    def __init__(self, progress: Progress):
+        self.started, self.step = progress.started, progress.step
+        self.finished, self.working = progress.finished, progress.working
+
+    def planned(self, total: int, reused: int) -> None:
+        """All rounds are planned at once."""
 
 
 def is_users_own(cell: Cell) -> bool:
@@ -85,7 +109,7 @@ def run_grid(
         requested = {work.key: work for work in (Work(cell, Identity.of(cell, shared)) for cell in cells)}
         existing = {key: record for key in requested if (record := store.read(key)) is not None}
     done = {
-        key: _with_deviations(record, requested[key].cell, store)
+        key: _up_to_date(record, requested[key].cell, store)
         for key, record in existing.items()
         if is_complete(record, requested[key].cell, store)
     }
@@ -154,11 +178,17 @@ def _with_names_of(record: Record, work: Work) -> Record:
     return record.model_copy(update=names)
 
 
-def _with_deviations(record: Record, cell: Cell, store: Store) -> Record:
-    """An existing record; it is rewritten if the suite repeats a paper and the record lacks its cell's deviations."""
-    if cell.deviations is None or (record.paper, record.deviations) == (cell.paper, cell.deviations):
+def _up_to_date(record: Record, cell: Cell, store: Store) -> Record:
+    """An existing record; it is rewritten if it lacks what its cell is now: compared with a paper, or the trial of a
+    search."""
+    changes: dict[str, object] = {}
+    if cell.deviations is not None:
+        changes |= {"paper": cell.paper, "deviations": cell.deviations}
+    if cell.trial is not None:
+        changes["search"] = Searched(**vars(cell.trial))
+    if all(getattr(record, name) == value for name, value in changes.items()):
         return record
-    store.write(record := record.model_copy(update={"paper": cell.paper, "deviations": cell.deviations}))
+    store.write(record := record.model_copy(update=changes))
     return record
 
 

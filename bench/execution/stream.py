@@ -14,7 +14,7 @@ from tunefront.bench.cells import SHARED_WAYS, Cell, Stage, Way
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.engines import Progress, Silent
-from tunefront.bench.execution.grid import Outcome, is_users_own, run_grid
+from tunefront.bench.execution.grid import AnnouncedBefore, Outcome, is_users_own, joined, run_grid
 from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
@@ -99,7 +99,7 @@ class Streams:
             if place:
                 steps.refresh()
             wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
-            outcomes.append(run_grid(wanted, store, workers, _Round(progress), fork, alone, session))
+            outcomes.append(run_grid(wanted, store, workers, AnnouncedBefore(progress), fork, alone, session))
             steps.add(outcomes[-1].records)
             if outcomes[-1].interrupted:
                 break
@@ -111,15 +111,7 @@ class Streams:
                 not_run,
                 len(self.cells),
             )
-        records = {record.key: record for outcome in outcomes for record in outcome.records}
-        return Outcome(
-            records=tuple(records.values()),
-            ran=sum(outcome.ran for outcome in outcomes),
-            reused=sum(outcome.reused for outcome in outcomes),
-            failed=sum(record.status == "failed" for record in records.values()),
-            skipped=sum(record.status == "skipped" for record in records.values()),
-            interrupted=outcomes[-1].interrupted,
-        )
+        return joined(outcomes)
 
 
 def _check_tasks(tasks: Sequence[str]) -> None:
@@ -268,14 +260,3 @@ class _Steps:
             return set()
         read = cell.tasks if cell.stage.way == "separate" else (cell.before,)
         return {self._keys[other] for other in read if other is not None}
-
-
-class _Round:
-    """The progress of one round of several, whose cells are announced together."""
-
-    def __init__(self, progress: Progress):
-        self.started, self.step = progress.started, progress.step
-        self.finished, self.working = progress.finished, progress.working
-
-    def planned(self, total: int, reused: int) -> None:
-        """All rounds are planned at once."""

@@ -162,6 +162,8 @@ def _on_synthetic_rows(request: PlanRequest, errors: ErrorCollector) -> list[Tar
         "--template": overrides.templates,
         "--draws": overrides.draws,
         "--seeds": overrides.seeds,
+        "--trials": overrides.trials,
+        "--sampler": overrides.sampler,
     }
     for name in (name for name, value in useless.items() if value):
         raise UserError(

@@ -23,6 +23,7 @@ from tunefront.bench.quiet import quiet_libraries
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.bench.suites.expand import expand
+from tunefront.bench.suites.optuna_search import check_all_known
 from tunefront.bench.suites.overrides import OPTIONS, Overrides
 from tunefront.methods.base import Method, Unsupported
 from tunefront.methods.checking import check_class, check_instance, describe_error
@@ -100,6 +101,7 @@ def collect(session: pytest.Session) -> Cells:
     overrides = Overrides.from_texts(typed, wrong, more_methods=own)
     cells: Cells = Cells.from_parent(session, path=Path(__file__), nodeid="tunefront")
     expansion = expand(option.tunefront_suite, overrides, listing=option.collectonly, wrong=wrong)
+    check_all_known(expansion.cells, "pytest")
     cells.cells = expansion.cells
     cells.store, cells.records, cells.backbones = Store(out), {}, Session()
     if not option.collectonly:

@@ -45,6 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "kind": ("KIND", "classification, regression or `multiple choice`"),
         "header": ("yes|no", "whether the first row of --tunefront-data names its columns"),
         "prompts": ("FILE", "a file of prompt templates for --tunefront-data"),
+        "trials": ("N", "trials per method, over the sizes and learning rates that it declares"),
+        "sampler": ("SAMPLER", "how trials are chosen: grid or random"),
         "device": ("D", "cpu, cuda or cuda:N"),
         "out": ("DIR", "folder or URL for the records, as for `tunefront run` (default: results)"),
     }

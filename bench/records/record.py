@@ -112,6 +112,20 @@ class Percentiles(Group):
     count: int = Field(ge=1)
 
 
+class Searched(Group):
+    """The cell as a trial of a search; null outside one."""
+
+    method: str | None = Field(
+        default=None, description="label of the method whose trials these are, of whatever size, as the suite lists it"
+    )
+    sampler: Literal["grid", "random", "optuna"] | None = Field(
+        default=None,
+        description="how the trials were chosen: spread evenly, drawn at random, or asked of Optuna by the scores",
+    )
+    seed: Count = Field(default=None, description="seed of a sampler that draws, null for a grid")
+    number: Count = Field(default=None, description="number of the trial in its search, from 1")
+
+
 class Model(Group):
     """The backbone as loaded."""
 
@@ -597,6 +611,9 @@ class Record(BaseModel):
         description="differences from the paper's code, one sentence each, as compared when the run started; null if "
         "the suite repeats no paper",
     )
+    search: Searched = Field(
+        default=Searched(), description="the cell as a trial of a search, of the last one that asked for it"
+    )
     versions: dict[str, str] = Field(default_factory=dict, description="package name -> version")
     fingerprints: dict[str, str] = Field(
         default_factory=dict,
@@ -696,7 +713,7 @@ def leaves() -> dict[str, FieldInfo]:
 
 
 _VARYING = (
-    *("attempts", "paper", "deviations", "method_file", "method_sources"),
+    *("attempts", "paper", "deviations", "search", "method_file", "method_sources"),
     *("seconds", "cpu_seconds", "latency_seconds", "examples_per_second", "mixed"),
     *("memory.cuda", "memory.start_resident_bytes", "storage.checkpoint_sha256"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),

@@ -9,20 +9,22 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.cells import Cell
+from tunefront.bench.cells import Cell, Sampler, Trial
 from tunefront.bench.data.sampling import FEWEST_HELD_OUT
 from tunefront.bench.data.sources.file_name import FileName, is_file_name, spelled
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.models.folders import local
 from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.settings import SETTINGS, RunConfig, Scalar, build, parse_setting, resolve_recipe
+from tunefront.bench.suites.optuna_search import check_installed
 from tunefront.bench.suites.overrides import Overrides
-from tunefront.bench.suites.search import RATE, Trial, trials
+from tunefront.bench.suites.search import RATE, Space, Tried, random_trials, trials
 from tunefront.bench.suites.sweeps import method_of, resolve_path, swept_methods
 from tunefront.bench.suites.toml import Part, Suite
 from tunefront.bench.suites.validate import Chosen, check_device
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.registry import source_file
+from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Task
@@ -101,18 +103,15 @@ class Grid:
         """
         part = self.part
         rows = [(task, shots) for task in part.tasks for shots in self.shots_of(task)]
-        trials = {
-            row: [
-                (method, trial, self._recipe(method, trial), source_file(method))
-                for method, trial in self.trials_for(*row)
-            ]
+        tried = {
+            row: [(*each, self._recipe(each[0], each[1]), source_file(each[0])) for each in self._placed(*row)]
             for row in rows
         }
         configs = {row: self.config_for(*row) for row in rows}
         for backbone, (task, shots), draw in itertools.product(part.backbones, rows, part.draws):
             for template, seed in itertools.product(templates[backbone, task], part.seeds):
                 first = (draw, seed) == (part.draws[0], part.seeds[0])
-                for method, trial, recipe, file in trials[task, shots]:
+                for method, values, trial, recipe, file in tried[task, shots]:
                     if method.fewest_rows == 0 and not first:
                         continue
                     yield Cell(
@@ -126,7 +125,8 @@ class Grid:
                         template=template,
                         config=configs[task, shots],
                         method_file=None if file is None else str(file),
-                        searched=tuple(trial),
+                        searched=tuple(values),
+                        trial=trial,
                         paper=part.paper,
                     )
 
@@ -140,9 +140,9 @@ class Grid:
             return False
         if self.part.search.keys() - self.recipe.keys():
             return True
-        return self.part.budget is not None and (RATE not in self.recipe or len(self._trials()) > len(self.methods))
+        return self.part.trials is not None and (RATE not in self.recipe or len(self._trials()) > len(self.methods))
 
-    def trials_for(self, task: str, shots: int | None) -> list[Trial]:
+    def trials_for(self, task: str, shots: int | None) -> list[Tried]:
         """The trials on a task with these shots."""
         return self._trials(self.selects(task, shots))
 
@@ -160,20 +160,49 @@ class Grid:
         part = self.part
         return resolve_recipe(method, part.recipe, part.recipes.get(method.name, {}), trial, self.recipe)
 
-    def _trials(self, searched: bool = True) -> list[Trial]:
-        """Every method with every combination of the searched values; with a budget, that many trials per method.
-        Fields that the call sets are not searched, and a method that trains nothing has one trial. Without a search
-        every method has one, by the part's recipe."""
+    def _trials(self, searched: bool = True) -> list[Tried]:
+        """The trials of every method. Without a search each has one, by the part's recipe."""
         if self.config.select and not searched:
             return [(method, {}) for method in self.methods]
-        search = {name: values for name, values in self.part.search.items() if name not in self.recipe}
-        combinations = [dict(zip(search, values, strict=True)) for values in itertools.product(*search.values())]
-        budget, fixed = self.part.budget, self.recipe.keys() | search.keys()
-        tried: list[Trial] = [(method, {}) for method in self.methods]
-        if budget is not None:
-            tried = [trial for method in self.methods for trial in trials(method, budget, fixed)]
+        return [trial for method in self.methods for trial in self._trials_of(method)]
+
+    def _placed(self, task: str, shots: int | None) -> Iterator[tuple[Method, dict[str, Scalar], Trial | None]]:
+        """The trials on a task with these shots, each with its place in its search."""
+        if not (self.searches and self.selects(task, shots)):
+            yield from ((*trial, None) for trial in self.trials_for(task, shots))
+            return
+        seed = None if self.sampler == "grid" else self.part.search_seed or 0
+        for method in self.methods:
+            for number, trial in enumerate(self._trials_of(method), 1):
+                yield *trial, Trial(label(method), self.sampler, seed, number)
+
+    @property
+    def sampler(self) -> Sampler:
+        """How the trials are chosen."""
+        return self.part.sampler or "grid"
+
+    def space_of(self, method: Method) -> Space:
+        """What a search may change of a method. Fields that the call sets are not searched."""
+        return Space.of(method, self.recipe.keys(), self._listed)
+
+    @property
+    def _listed(self) -> dict[str, tuple[Scalar, ...]]:
+        """The searched recipe fields with listed values."""
+        return {name: values for name, values in self.part.search.items() if name not in self.recipe}
+
+    def _trials_of(self, method: Method) -> list[Tried]:
+        """A method with every combination of the listed values; with a number of trials, that many over its sizes and
+        rates; if these are drawn, listed values are too. A method that trains nothing has one trial.
+
+        Those of Optuna depend on scores; until there are any, and in a plan, random ones stand for them.
+        """
+        listed, count = self._listed, self.part.trials
+        if count is not None and self.sampler != "grid":
+            return list(itertools.islice(random_trials(self.space_of(method), self.part.search_seed or 0), count))
+        combinations = [dict(zip(listed, values, strict=True)) for values in itertools.product(*listed.values())]
+        tried: Iterable[Tried] = [(method, {})] if count is None else trials(method, count, {*self.recipe, *listed})
         return [
-            (method, {**own, **values}) for method, own in tried for values in (combinations if method.trains else [{}])
+            (sized, {**own, **values}) for sized, own in tried for values in (combinations if sized.trains else [{}])
         ]
 
 
@@ -190,12 +219,41 @@ def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listi
         given = {**recipe, **settings, **({"shots": True} if overrides.shots else {})}
         grid = Grid(part, methods, recipe, RunConfig(), strict, given, own_tasks.get(part.title, ()))
         select = {"select": True} if grid.searches else {}
+        with wrong.collect(f"{part.title}: "):
+            _check_search(part)
         with wrong.collect():
             grid = replace(grid, config=build({**part.settings, **select, **settings}, RunConfig))
             check_device(grid.config.device)
         selected.append(grid)
         grid.check_recipes(wrong)
     return selected
+
+
+def _check_search(part: Part) -> None:
+    """UserError for a sampler or its seed without a number of trials to draw, and for Optuna if it is not installed."""
+    if part.trials is None and (part.sampler not in (None, "grid") or part.search_seed is not None):
+        named = f"the sampler {part.sampler}" if part.sampler else "the seed of a search"
+        raise UserError(
+            f"{named} needs a number of trials per method; add trials = 8 to [search], or --trials 8 to the call."
+        )
+    if part.search_seed is not None and part.sampler in (None, "grid"):
+        raise UserError(
+            "[search] has a seed, but the trials of a grid are not drawn; add sampler = 'random', or drop the seed."
+        )
+    if part.sampler == "optuna":
+        check_installed()
+
+
+def space_for(cell: Cell, parts: Iterable[Grid]) -> Space:
+    """What the search of a cell may change, by the first of the parts that searches its method there."""
+    name = None if cell.trial is None else cell.trial.method
+    for grid in parts:
+        lists = grid.part
+        here = cell.backbone in lists.backbones and cell.task in lists.tasks and cell.shots in grid.shots_of(cell.task)
+        for method in grid.methods if here else ():
+            if label(method) == name:
+                return grid.space_of(method)
+    raise ValueError(f"no part searches {cell.title}")
 
 
 def for_kinds(grids: Sequence[Grid], tasks: Iterable[Task]) -> list[Grid]:
@@ -231,6 +289,8 @@ def _with_lists(part: Part, overrides: Overrides, folder: Path) -> Part:
         draws=tuple(overrides.draws or part.draws),
         seeds=tuple(overrides.seeds or part.seeds),
         templates=tuple(overrides.templates or part.templates),
+        trials=overrides.trials or part.trials,
+        sampler=overrides.sampler or part.sampler,
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from tunefront.bench.data.sources.file_name import OPTIONS as READING
 from tunefront.bench.data.sources.file_name import spelled
 from tunefront.bench.data.sources.own_names import names_of
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.suites.lists import parse_values
-from tunefront.bench.suites.values import read_draw, read_seed, read_shots
+from tunefront.bench.suites.values import read_draw, read_sampler, read_seed, read_shots, read_trials
 from tunefront.methods.base import Method
 
 Text = str | Sequence[str] | None
@@ -93,7 +93,8 @@ class Overrides:
     `data` are files, folders or DataFrames, each a task; `test`, `validation`, `text`, `label`, `id`, `group`, `split`,
     `kind` and `header` say how to read them, `prompts` which templates they have; all are part of the names that they
     add to `tasks`.
-    `methods` are texts or instances; None in `shots` means all training rows; `settings` are fields of the recipe or of
+    `methods` are texts or instances; None in `shots` means all training rows; `trials` and `sampler` are those of
+    [search]; `settings` are fields of the recipe or of
     the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
     the methods of the suite or of the call. Relative paths start at the working directory.
 
@@ -198,6 +199,20 @@ class Overrides:
         help="A prompt template by name, or `all` of the task's own; encoders take none.",
         read=_read_template,
     )
+    trials: int | None = _optional(
+        name="trials",
+        metavar="N",
+        help="Trials per method, over the sizes and learning rates that it declares; the best on held-out rows counts.",
+        repeatable=False,
+        read=read_trials,
+    )
+    sampler: Literal["grid", "random", "optuna"] | None = _optional(
+        name="sampler",
+        metavar="SAMPLER",
+        help="How --trials are chosen: grid (spread evenly, the default), random, or optuna (by the scores so far).",
+        repeatable=False,
+        read=read_sampler,
+    )
     settings: Mapping[str, object] | None = _optional(
         name="set", metavar="KEY=VALUE", help="A field of the recipe or the run settings, such as learning_rate=1e-3."
     )
@@ -214,6 +229,10 @@ class Overrides:
                 if isinstance(values, str) or not isinstance(values, Iterable):
                     raise UserError(f"{name} must be a list, as in {name}=[{values!r}], got {values!r}.")
                 object.__setattr__(self, name, tuple(option.read_all(values, wrong)))
+        for name in ("trials", "sampler"):
+            with wrong.collect():
+                if getattr(self, name) is not None:
+                    object.__setattr__(self, name, OPTIONS[name].read(getattr(self, name)))
         with wrong.collect():
             self.all_settings()
         with wrong.collect():

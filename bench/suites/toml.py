@@ -10,12 +10,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
+from tunefront.bench.cells import Sampler
 from tunefront.bench.data.task import Kind
 from tunefront.bench.errors import ErrorCollector, UserError, unknown
 from tunefront.bench.files import describe_shipped, expanded
 from tunefront.bench.settings import SETTINGS, Scalar, overridden, parse_setting
 from tunefront.bench.suites.data_tables import DATA, names_in
-from tunefront.bench.suites.values import read_draw, read_seed, read_shots, shortened, whole_number
+from tunefront.bench.suites.values import read_draw, read_sampler, read_seed, read_shots, read_trials, shortened
 
 PARTS = "part"
 """The key of a suite's parts: an array of [[part]] tables."""
@@ -132,9 +133,9 @@ INSTEAD = "fallback_backbone"
 """The key that names the backbone of a part where its own were not fetched."""
 KINDS = ("encoder", "language model")
 TASK_KINDS: tuple[str, ...] = get_args(Kind)
-BUDGET = "budget"
-"""The key in [search] for the number of trials per method."""
-MOST_TRIALS = 1_000
+TRIALS, BUDGET, SAMPLER, SEED = "trials", "budget", "sampler", "seed"
+"""The keys in [search] that are no field of a recipe: the number of trials per method, an older name of it, how they
+are chosen, and the seed of a sampler that draws."""
 
 
 @dataclass(frozen=True)
@@ -143,8 +144,9 @@ class Part:
 
     `title` is its name in messages, `place` its index among the parts of the file. `methods` has texts and tables (see
     `suites.sweeps`); None in `shots` means all training rows; `recipes` is [recipe.<method name>]; `search` maps recipe
-    fields to the values to try with every method; `budget` is the number of trials per method over the sizes and rates
-    that the method declares, None without such a search; `fitted` has what is fitted to each task, by the names of the
+    fields to the values to try with every method; `trials` is the number of trials per method over the sizes and rates
+    that the method declares, None without such a search, `sampler` how they are chosen, with `search_seed` if it draws
+    (both None where nothing is said); `fitted` has what is fitted to each task, by the names of the
     fields of `Fitting`, empty for nothing; `paper` is the paper that the part repeats and is compared with.
     `backbone_kind`, one of `KINDS`, is that of a part for backbones that the call names and no part does.
     `default_for`: where the call names no backbone, the part runs on tasks of these kinds only, empty for all.
@@ -164,7 +166,9 @@ class Part:
     settings: Mapping[str, Scalar] = field(default_factory=dict)
     search: Mapping[str, tuple[Scalar, ...]] = field(default_factory=dict)
     paper: str | None = None
-    budget: int | None = None
+    trials: int | None = None
+    sampler: Sampler | None = None
+    search_seed: int | None = None
     backbone_kind: str | None = None
     fitted: Mapping[str, float] = field(default_factory=dict)
     default_for: tuple[str, ...] = ()
@@ -208,10 +212,7 @@ def read_part(entries: Mapping[str, object], part: Part, wrong: ErrorCollector, 
             elif key == "settings":
                 part = replace(part, settings={**part.settings, **_settings("settings", value, wrong, prefix)})
             elif key == "search":
-                lists = {name: values for name, values in _table("search", value).items() if name != BUDGET}
-                part = replace(part, search={**part.search, **_search(lists, wrong, prefix)})
-                if BUDGET in _table("search", value):
-                    part = replace(part, budget=_budget(_table("search", value)[BUDGET]))
+                part = _searched(part, _table("search", value), wrong, prefix)
             elif key == "fitted":
                 part = replace(part, fitted={**part.fitted, **_fitted(value, wrong, prefix)})
             elif key == PAPER:
@@ -301,24 +302,33 @@ def _settings(table: str, value: object, wrong: ErrorCollector, prefix: str) -> 
     return values
 
 
-def _search(value: object, wrong: ErrorCollector, prefix: str) -> dict[str, tuple[Scalar, ...]]:
-    searched: dict[str, tuple[Scalar, ...]] = {}
-    for name, values in _table("search", value).items():
-        with wrong.collect(f"{prefix}[search] "):
-            known = [name for name, setting in SETTINGS.items() if setting.table == "recipe"]
-            if name not in known:
-                raise UserError(unknown("field", name, (*known, BUDGET)))
-            if not isinstance(values, list) or not values:
-                raise UserError(f"{name} must be a list of at least one value, got {values!r}.")
-            searched[name] = tuple(parse_setting(name, each)[name] for each in values)
-    return searched
+def _searched(part: Part, table: Mapping[str, object], wrong: ErrorCollector, prefix: str) -> Part:
+    """The part with the table [search]; unknown and invalid fields are collected as errors."""
+    prefix = f"{prefix}[search] "
+    if {TRIALS, BUDGET} <= table.keys():
+        wrong.messages.append(f"{prefix}{BUDGET} is an older name of {TRIALS}; give {TRIALS} alone.")
+    fields_of_search: dict[str, Any] = {}  # Any: each has its own type
+    searched = dict(part.search)
+    for name, value in table.items():
+        with wrong.collect(prefix):
+            if name in (TRIALS, BUDGET):
+                fields_of_search["trials"] = read_trials(value, name)
+            elif name == SAMPLER:
+                fields_of_search["sampler"] = read_sampler(value)
+            elif name == SEED:
+                fields_of_search["search_seed"] = read_seed(value, SEED)
+            else:
+                searched[name] = _listed_values(name, value)
+    return replace(part, search=searched, **fields_of_search)
 
 
-def _budget(value: object) -> int:
-    number = whole_number(value)
-    if number is None or not 1 <= number <= MOST_TRIALS:
-        raise UserError(f"[search] {BUDGET} must be a whole number from 1 to {MOST_TRIALS:,}, got {shortened(value)}.")
-    return number
+def _listed_values(name: str, values: object) -> tuple[Scalar, ...]:
+    known = [name for name, setting in SETTINGS.items() if setting.table == "recipe"]
+    if name not in known:
+        raise UserError(unknown("field", name, (*known, TRIALS, SAMPLER, SEED)))
+    if not isinstance(values, list) or not values:
+        raise UserError(f"{name} must be a list of at least one value, got {values!r}.")
+    return tuple(parse_setting(name, each)[name] for each in values)
 
 
 def _each(values: list[object], convert: Callable[[object], T], wrong: ErrorCollector, prefix: str) -> list[T]:

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from tunefront.bench.errors import UserError
+from typing import get_args
+
+from tunefront.bench.cells import Sampler
+from tunefront.bench.errors import UserError, unknown
 
 MOST_SHOTS = 10**9
 """The most training rows that may be requested."""
 MOST_SEED = 2**32 - 1
+MOST_TRIALS = 1_000
+"""The most trials per method."""
+SAMPLERS: tuple[Sampler, ...] = get_args(Sampler)
 
 
 def read_shots(value: object) -> int | None:
@@ -33,6 +39,22 @@ def read_seed(value: object, what: str = "seeds") -> int:
 def read_draw(value: object) -> int:
     """The seed of a draw of training rows; UserError otherwise."""
     return read_seed(value, "draws")
+
+
+def read_trials(value: object, what: str = "trials") -> int:
+    """A number of trials per method; UserError otherwise."""
+    number = whole_number(value)
+    if number is None or not 1 <= number <= MOST_TRIALS:
+        raise UserError(f"{what} must be a whole number from 1 to {MOST_TRIALS:,}, got {shortened(value)}.")
+    return number
+
+
+def read_sampler(value: object) -> Sampler:
+    """How the trials of a search are chosen, by name; UserError with the nearest name otherwise."""
+    for sampler in SAMPLERS:
+        if value == sampler:
+            return sampler
+    raise UserError(unknown("sampler", value if isinstance(value, str) else shortened(value), SAMPLERS))
 
 
 def whole_number(value: object) -> int | None:

@@ -23,7 +23,7 @@ from tunefront.bench.suites.data_tables import DATA
 from tunefront.bench.suites.expand import OWN
 from tunefront.bench.suites.overrides import Overrides
 from tunefront.bench.suites.search import RATE
-from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, suite_text
+from tunefront.bench.suites.toml import DEFAULT_FOR, INSTEAD, PARTS, SAMPLER, TRIALS, suite_text
 from tunefront.methods.spelling import label
 
 if TYPE_CHECKING:
@@ -128,8 +128,11 @@ def _fill(table: Any, grid: Grid, overrides: Overrides, folder: Path) -> None:  
     _fill_recipe(table["recipe"], grid)
     if not _holds_rows_out(grid):
         table.remove("search")
-    elif RATE in grid.recipe:  # a single value, since a budget alone would search it
+    elif RATE in grid.recipe:  # a single value, since trials alone would search it
         table["search"][RATE] = [grid.recipe[RATE]]
+    if "search" in table:
+        _put(table["search"], TRIALS, overrides.trials)
+        _put(table["search"], SAMPLER, overrides.sampler)
     lengths = grid.lengths
     if lengths is not None:
         note = f"tokens; {lengths.uncut:,} of {lengths.looked_at:,} rows uncut, the longest has {lengths.longest:,}"

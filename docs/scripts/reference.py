@@ -24,7 +24,7 @@ from tunefront.bench.cli.list import entries
 from tunefront.bench.cli.main import app
 from tunefront.bench.records import SCHEMA_VERSION, Record
 from tunefront.bench.settings import RunConfig
-from tunefront.methods.base import Recipe
+from tunefront.methods.base import Recipe, Search
 from tunefront.methods.registry import methods
 from tunefront.methods.sites import SITES, Sites
 
@@ -218,8 +218,17 @@ def methods_page() -> str:
             parts.append(_table(("field", "default"), rows))
         if recipe:
             parts.append("Recipe: " + ", ".join(f"`{name}={_value(value)}`" for name, value in recipe.items()) + ".")
+        if cls.search is not None:
+            parts.append(_search(cls.search))
         parts.append(f"Source: `{'/'.join(cls.__module__.split('.')[1:])}.py`.")
     return "\n\n".join(parts)
+
+
+def _search(search: Search) -> str:
+    """The sizes and rates of a method in a search."""
+    sizes = "" if search.size is None else f"`{search.size}` {', '.join(f'{size:g}' for size in search.sizes)}; "
+    low, high = min(search.learning_rates), max(search.learning_rates)
+    return f"Search: {sizes}`learning_rate` from {low:g} to {high:g}."
 
 
 def commands_page() -> str:

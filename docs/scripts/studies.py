@@ -1,8 +1,8 @@
 """Our figures on the pages of protocols: `python -m docs.scripts.studies RESULTS...` draws them from stored records.
 
-RESULTS are folders that `tunefront ablate` or `tunefront stream` wrote, each with the studies of one report. For each
-kind of study it writes docs/examples/KIND.txt (what was found, and the tables), which a page includes, and the plots in
-docs/img/. A kind that no folder has stays as it is.
+RESULTS are folders that `tunefront ablate`, `tunefront stream` or a search wrote, each with the studies of one report.
+For each kind of study it writes docs/examples/KIND.txt (what was found, and the tables), which a page includes, and the
+plots in docs/img/. A kind that no folder has stays as it is.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ KINDS = {
     "losses": "ablate_losses",
     "shots": "ablate_shots",
     "stream": "stream",
+    "trials": "trials",
 }
 """The start of a study's tag -> the part of a page that it belongs to."""
 PRINTED = ("ablate_spans",)

@@ -249,7 +249,7 @@ def build(selection: Selection, reference: str = REFERENCE, answers: AnswerFiles
         entries = []
         for label, by_task in rows.items():
             first = next(iter(by_task.values()))[0]
-            tried = trials.get((first.label, backbone, shots), 1)
+            tried = trials.get((label, backbone, shots)) or trials.get((first.label, backbone, shots), 1)
             entries.append(Entry(label, dict(sorted(by_task.items())), tried))
         base = next((entry for entry in entries if entry.label == reference), None)
         entries.sort(

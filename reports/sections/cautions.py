@@ -55,9 +55,7 @@ def comparison_warnings(
         where = f" on {title}" if len(panels) > 1 else ""
         texts += _coverage(panel, where, names)
     texts += _prompts(panels, titles, names)
-    edges = sorted({choice.label for choice in selection.choices if choice.edges})
-    if edges:
-        texts.append(f"The chosen recipe is at the edge of its range for {', '.join(edges)}; widen the range.")
+    texts += _edges(selection)
     fewer = sorted({choice.label for choice in selection.choices if choice.incomplete})
     if fewer:
         texts.append(f"Trials with missing runs were excluded from the choice of recipes for {', '.join(fewer)}.")
@@ -65,6 +63,21 @@ def comparison_warnings(
     if blank:
         left_out = "is" if blank == 1 else "are"
         texts.append(f"{units.plural(blank, 'record has', 'records have')} no finite score and {left_out} left out.")
+    return texts
+
+
+def _edges(selection: Selection) -> list[str]:
+    """The warnings about chosen values at an end of what was tried, one for each field and end."""
+    at_edge = [(choice.label, edge) for choice in selection.choices for edge in choice.edges]
+    texts = []
+    for (name, highest), found in sorted(group_by(at_edge, lambda pair: (pair[1].name, pair[1].highest)).items()):
+        by_label = group_by(found, lambda pair: pair[0])
+        listed = [
+            f"{label} ({', '.join(dict.fromkeys(edge.value for _, edge in pairs))})"
+            for label, pairs in sorted(by_label.items())
+        ]
+        end, beyond = ("highest", "higher") if highest else ("lowest", "lower")
+        texts.append(f"The best {name} is the {end} tried for {', '.join(listed)}: a {beyond} one may be better.")
     return texts
 
 

@@ -152,12 +152,12 @@ def compose(
     ok = ordinary(scored)
     rest = [record for record in records if record.status != "ok"]
     checks.check(ok, places)
-    selection = recipe_choice.choose(ok)
+    selection = recipe_choice.choose(ok, rest)
     panel_list = panels.build(selection, reference, answers)
     names = short_names(record.task for record in records)
     backbones = short_names(record.backbone for record in records)
     pages = _pages(panel_list, names, backbones, reference, plans, folders, prices)
-    found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({})))
+    found = studies(Material(tuple(scored), names, backbones, answers or AnswerFiles({}), tuple(rest)))
     others = [record for record in scored if not is_ordinary(record)]
     background = _background(selection, others, names, backbones, folders, mended) if scored else []
     lead = [*_lead(pages), *mention(found)]

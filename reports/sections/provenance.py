@@ -202,7 +202,7 @@ def choice_table(made: Sequence[Choice], names: Mapping[str, str], backbones: Ma
         task = names[choice.task] + (f" ({choice.template})" if choice.template else "")
         task += "" if choice.shots is None else f", {choice.shots} rows"
         where = (choice.label, backbones[choice.backbone], task, str(choice.trials))
-        edges = ", ".join(choice.edges) or "no"
+        edges = "; ".join(f"{edge.name}, {edge.end}" for edge in choice.edges) or "no"
         rows.append((*where, units.points(choice.score), chosen, tried, edges))
     note = "The recipe with the best mean selection score over draws and seeds was chosen; test scores were not used."
     if any(choice.edges for choice in made):

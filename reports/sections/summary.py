@@ -144,7 +144,7 @@ def summary_table(
     chosen = select(unify_names(make_printable(records)), where)
     ok = ordinary(record for record in chosen if record.status == "ok")
     check(ok)
-    selection = recipe_choice.choose(ok)
+    selection = recipe_choice.choose(ok, [record for record in chosen if record.status in ("failed", "skipped")])
     panel_list = panels.build(selection, reference, predictions)
     names = short_names(record.task for record in ok)
     backbones = short_names(panel.backbone for panel in panel_list)

@@ -13,8 +13,14 @@ from tunefront.reports.sections.studies.ablations import ablation_studies
 from tunefront.reports.sections.studies.mixed import mixed_studies
 from tunefront.reports.sections.studies.streams import stream_studies
 from tunefront.reports.sections.studies.study import Material, Study
+from tunefront.reports.sections.studies.trials import trial_studies
 
-PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (ablation_studies, stream_studies, mixed_studies)
+PROTOCOLS: tuple[Callable[[Material], Sequence[Study]], ...] = (
+    trial_studies,
+    ablation_studies,
+    stream_studies,
+    mixed_studies,
+)
 """The functions that find the studies of one protocol."""
 
 
@@ -25,9 +31,11 @@ def studies(material: Material) -> tuple[Study, ...]:
 
 def studies_of(records: Sequence[Record], answers: AnswerFiles) -> tuple[Study, ...]:
     """The studies of records of any status, as a command prints them when it ends."""
-    scored = [record for record in unify_names(make_printable(records)) if record.status == "ok"]
-    names = short_names(record.task for record in scored)
-    return studies(Material(tuple(scored), names, short_names(record.backbone for record in scored), answers))
+    shown = unify_names(make_printable(records))
+    scored = tuple(record for record in shown if record.status == "ok")
+    rest = tuple(record for record in shown if record.status in ("failed", "skipped"))
+    names, backbones = (short_names(getattr(record, of) for record in shown) for of in ("task", "backbone"))
+    return studies(Material(scored, names, backbones, answers, rest))
 
 
 def mention(found: Sequence[Study]) -> list[str]:

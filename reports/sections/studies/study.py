@@ -14,12 +14,13 @@ from tunefront.reports.tables import Table
 @dataclass(frozen=True)
 class Material:
     """What studies are made of: the ok records, ordinary and others; the short names of their tasks and backbones; and
-    what reads their predictions."""
+    what reads their predictions; `unscored` are those that failed or were skipped."""
 
     records: tuple[Record, ...]
     names: Mapping[str, str]
     backbones: Mapping[str, str]
     answers: AnswerFiles
+    unscored: tuple[Record, ...] = ()
 
 
 @dataclass(frozen=True)

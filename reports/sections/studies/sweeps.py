@@ -11,6 +11,7 @@ from tunefront.reports import units
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.panels import REFERENCE
 from tunefront.reports.compare.statistics import finite_values, median
+from tunefront.reports.compare.trials import fields_of_method
 from tunefront.reports.names import describe_shots, join_names
 from tunefront.reports.sections.studies.centers import Center, about_bars, center, says_over, score_cell, shared_tasks
 from tunefront.reports.sections.studies.span_removal import verdict
@@ -26,7 +27,6 @@ CLOSE = 1.0
 DEVIATION, LARGE, COSTLY = "std", 1e-2, 2.0
 """The field of methods for the standard deviation of initial weights; the largest that the paper found harmless; and
 the loss in points that counts as harm."""
-_FIELD = re.compile(r"(?:^|,)([a-z_][a-z0-9_]*)=(.*?)(?=,[a-z_][a-z0-9_]*=|$)")
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def find_sweeps(records: Sequence[Record], unchosen: Callable[[Record], bool]) -
 
 def _numbers(record: Record, with_recipe: bool) -> dict[str, str]:
     """Name -> text of every field of the method, and of the recipe as `recipe.name`."""
-    name, _, fields = record.method.partition(":")
-    own = {"": name, **dict(_FIELD.findall(fields))}
+    own = {"": record.method.partition(":")[0], **fields_of_method(record)}
     return own | ({f"recipe.{key}": units.number(value) for key, value in record.recipe.items()} if with_recipe else {})
 
 

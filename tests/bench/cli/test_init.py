@@ -66,6 +66,10 @@ def plain(cells: tuple[Cell, ...]) -> Counter[Cell]:
             {"data": ["train.csv"], "settings": {"learning_rate": 1e-3, "eval_rows": 7}},
         ),
         (
+            ("train.csv", "--trials", "5", "--sampler", "random"),
+            {"data": ["train.csv"], "trials": 5, "sampler": "random"},
+        ),
+        (
             ("train.csv", "--method", "bitfit", "--shots", "all"),
             {"data": ["train.csv"], "methods": ["bitfit"], "shots": ["all"]},
         ),

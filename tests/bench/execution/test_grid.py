@@ -25,7 +25,7 @@ from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.session import Session
-from tunefront.bench.records import Mixed, Prompt, Record, Stream, leaves
+from tunefront.bench.records import Mixed, Prompt, Record, Searched, Stream, leaves
 from tunefront.bench.records.store import Store
 from tunefront.methods.sites import SITES
 
@@ -156,9 +156,10 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
         *(f"prompt.{name}" for name in Prompt.model_fields),  # nothing is shown
         *("spans", *(f"stream.{name}" for name in Stream.model_fields)),  # part of no protocol
         *(f"mixed.{name}" for name in Mixed.model_fields),
+        *(f"search.{name}" for name in Searched.model_fields),
         *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration"),
         *("seconds.prefix", "cpu_seconds.prefix", "latency_seconds.first", "latency_seconds.merged"),
-        *("storage.demonstration_bytes", "scores.selection"),
+        *("storage.checkpoint_sha256", "storage.demonstration_bytes", "scores.selection"),
         *("environment.device_name", "environment.git_commit", "memory.cuda"),
     }
     may_be_null |= {name for name in leaves() if "allocated" in name or "resident" in name}

@@ -26,7 +26,7 @@ NOT_DECIDING = (
     # It times queries after everything that a key stands for; the record's version says what these seconds mean.
     "bench/execution/latency.py",
     # What is kept of a fitted cell, and where else it can be loaded.
-    *("bench/checkpoints/__init__.py", "bench/checkpoints/[lms]*.py", "bench/checkpoints/exports/[_fhmt]*.py"),
+    *("bench/checkpoints/__init__.py", "bench/checkpoints/[lms]*.py", "bench/checkpoints/exports/[_fhmpt]*.py"),
     # Files whose data has its own fingerprint: the rows of a task, methods, sites.
     *("bench/data/sources/*.py", "bench/data/archives/*.py", "bench/data/overlap.py", "bench/data/hashing.py"),
     "bench/data/reading.py",

@@ -35,6 +35,8 @@ TYPED = {
     "draws": "0,1",
     "seeds": " 3 ",
     "templates": ["all"],
+    "trials": " 8 ",
+    "sampler": "random",
     "settings": ["learning_rate=1e-3", "steps = 5"],
     "device": "cuda:1",
 }
@@ -57,6 +59,8 @@ MEANT = Overrides(
     draws=[0, 1],
     seeds=[3],
     templates=["all"],
+    trials=8,
+    sampler="random",
     settings={"learning_rate": "1e-3", "steps": "5"},
     device="cuda:1",
 )

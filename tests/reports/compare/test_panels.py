@@ -92,7 +92,7 @@ def test_the_best_recipe_on_selection_rows_is_chosen_for_any_test_score():
     (choice,) = selection.choices
     assert choice.chosen == (("learning_rate", "0.01"),)
     assert choice.trials == 3
-    assert choice.edges == ("learning_rate",)
+    assert [(edge.name, edge.value, edge.highest) for edge in choice.edges] == [("learning_rate", "0.01", True)]
     assert choice.tried == {"learning_rate": ("0.0001", "0.001", "0.01")}
     panel = build(selection)[0]
     assert panel.entries[0].scores("sst2") == [0.98, 0.98]
@@ -124,7 +124,7 @@ def test_recipes_without_selection_scores_are_rows_of_their_own():
 def test_unequal_tuning_budgets_and_edges_are_announced():
     report = document.compose([_tuned(1e-4, 0.7, 0.7), _tuned(1e-3, 0.8, 0.8), record()])
     assert any("Unequal tuning budget" in text and "ia3 2" in text for text in report.warnings)
-    assert any("edge of its range for ia3" in text for text in report.warnings)
+    assert any("best learning_rate is the highest tried for ia3 (0.001)" in text for text in report.warnings)
     assert any(table.caption == "Chosen on the selection rows" for table in report.background)
 
 

@@ -251,6 +251,7 @@ def test_a_silent_server_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
             push([IA3], f"mlflow:http://127.0.0.1:{silent.getsockname()[1]}")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy, which Optuna installs
 def test_a_store_that_the_client_does_not_know_needs_the_whole_of_mlflow() -> None:
     with pytest.raises(UserError, match="pip install mlflow") as raised:
         push([IA3], "mlflow:postgresql://ann:hush@127.0.0.1/runs")
