@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +22,17 @@ from tunefront.reports.compare.statistics import (
 from tunefront.reports.units import finite
 
 Measure = Callable[[Record], float | None]
+_PEFT = re.compile(r"peft:type=(\w+)")
 
 
 def family_of(label: str) -> str:
-    """The method's name in a label, without hyper-parameters.
+    """The method's name in a label, without hyper-parameters; of a method that runs any of peft's types, with the type.
 
-    >>> family_of("ia3"), family_of("icl:k=4, shots 8"), family_of("ia3, shots 8")
-    ('ia3', 'icl', 'ia3')
+    >>> family_of("ia3"), family_of("icl:k=4, shots 8"), family_of("ia3, shots 8"), family_of("peft:type=VERA,seed 1")
+    ('ia3', 'icl', 'ia3', 'peft VERA')
     """
+    if of_peft := _PEFT.match(label):
+        return f"peft {of_peft[1]}"
     return label.split(":")[0].split(" ")[0].rstrip(",")
 
 
