@@ -194,7 +194,7 @@ class Peft(Method):
                 wrapper, rest = self._wrapped(backbone, kind, settings)
             config = wrapper.peft_config[ADAPTER]
             if config.is_prompt_learning:
-                backbone.lead(_lead(backbone, wrapper, config))
+                _add_lead(kind, backbone, wrapper)
             backbone.model.add_module("peft", Attached(wrapper, seed))
             _ship_frozen(backbone.model, own)
             _try(kind, backbone)
@@ -327,6 +327,15 @@ def _without_head(backbone: Backbone) -> Iterator[None]:
             model.add_module("head", head)
 
 
+def _add_lead(kind: str, backbone: Backbone, wrapper: Wrapper) -> None:
+    """Puts what peft's prompt encoder computes before every row; Unsupported if it does not fit the model's shapes."""
+    lead = _lead(backbone, wrapper, wrapper.peft_config[ADAPTER])
+    try:
+        backbone.lead(lead)
+    except (ValueError, RuntimeError) as error:
+        raise Unsupported(_peft_says(kind, backbone.model, error)) from error
+
+
 def _lead(backbone: Backbone, wrapper: Wrapper, config: Any) -> Lead:
     """What peft's prompt encoder puts before the rows; Unsupported where the backbone would read it differently."""
     encoder = cast(nn.ModuleDict, wrapper.prompt_encoder)[ADAPTER]
@@ -337,12 +346,21 @@ def _lead(backbone: Backbone, wrapper: Wrapper, config: Any) -> Lead:
     if config.peft_type not in ("PREFIX_TUNING", "CARTRIDGE"):
         if config.peft_type == "MULTITASK_PROMPT_TUNING" and first is not last:
             raise Unsupported("peft's MULTITASK_PROMPT_TUNING computes no answers of an encoder-decoder, only its loss")
+        if config.inference_mode and backbone.sites.family == "encoder":
+            raise Unsupported(
+                "a prompt before an encoder's text was trained with a head on its first virtual token, which peft "
+                "pools, and this suite pools real tokens"
+            )
         return Lead(encoder, config, first.name, ())
     if hasattr(backbone.model.config, "relative_attention_num_buckets"):
         raise Unsupported(
             f"peft gives the keys of a prefix in {title(backbone.model)} a relative position bias, and a lead has none"
         )
-    return Lead(encoder, config, "", last.of_kind("self"))
+    attentions = last.of_kind("self")
+    if len(attentions) != config.num_layers:
+        blocks = f"{config.num_layers} blocks, and {title(backbone.model)} has {len(attentions)}"
+        raise Unsupported(f"this {config.peft_type.value} of peft has keys and values for {blocks}")
+    return Lead(encoder, config, "", attentions)
 
 
 def _ship_frozen(model: nn.Module, own: set[int]) -> None:

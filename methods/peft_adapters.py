@@ -29,6 +29,8 @@ log = logging.getLogger("tunefront")
 CONFIG_FILE, TENSORS_FILE, PICKLE_FILE = "adapter_config.json", "adapter_model.safetensors", "adapter_model.bin"
 """The files of a finished adapter; the third is the old form, a pickle, which may run code when it is read."""
 _PREFIX = "base_model.model."
+"""What the names of a model's tensors begin with in a file. What is shared by all modules, and a head beside a prompt,
+have only the first part of it."""
 _HEADS = re.compile(r"(?:classifier|score|pre_classifier)(?:\.(?:out_proj|dense))?\.(?:weight|bias)")
 """The tensors of transformers' classification heads, which stand outside of the pretrained model."""
 
@@ -72,7 +74,13 @@ def tensors_of(folder: Path, model: nn.Module) -> dict[str, Tensor]:
 
     inner = f"{model.base_model_prefix}." if getattr(model, "base_model", None) is model else ""
     names: dict[str, Tensor] = load_file(folder / TENSORS_FILE)
-    return {name.removeprefix(_PREFIX).removeprefix(inner): tensor for name, tensor in names.items()}
+    return {_own_name(name).removeprefix(inner): tensor for name, tensor in names.items()}
+
+
+def _own_name(name: str) -> str:
+    """The name of a tensor in the model that was adapted; that of what all modules share stays as it is in the file."""
+    head = name.removeprefix("base_model.")
+    return head if _HEADS.fullmatch(head) else name.removeprefix(_PREFIX)
 
 
 def take_heads(config: Any, tensors: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
@@ -93,6 +101,9 @@ def load(wrapper: Wrapper, tensors: dict[str, Tensor], folder: str) -> None:
     model = wrapper.get_base_model()
     config: Any = wrapper.peft_config[ADAPTER]
     if config.is_prompt_learning:
+        others = tensors.keys() - peft.get_peft_model_state_dict(wrapper).keys()
+        if others:
+            raise Unsupported(misfit(folder, model, f"the model has no place for {_count(others)}"))
         try:
             peft.set_peft_model_state_dict(wrapper, tensors)
         except (KeyError, RuntimeError, ValueError) as error:
@@ -100,7 +111,8 @@ def load(wrapper: Wrapper, tensors: dict[str, Tensor], folder: str) -> None:
         return
     trained = {name for name, parameter in wrapper.named_parameters() if parameter.requires_grad}
     try:
-        result = peft.set_peft_model_state_dict(wrapper, {_PREFIX + name: value for name, value in tensors.items()})
+        stored = {name if name.startswith("base_model.") else _PREFIX + name: value for name, value in tensors.items()}
+        result = peft.set_peft_model_state_dict(wrapper, stored)
     except (KeyError, RuntimeError, ValueError) as error:
         raise Unsupported(misfit(folder, model, first_line(error))) from error
     if result.unexpected_keys:

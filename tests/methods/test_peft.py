@@ -238,7 +238,7 @@ def test_a_finished_adapter_scores_as_pefts_own_forward(
 
 @installed
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.parametrize("kind", ["LORA", "IA3", "LN_TUNING"])
+@pytest.mark.parametrize("kind", ["LORA", "IA3", "LN_TUNING", "PREFIX_TUNING"])
 @pytest.mark.parametrize("family", ["bert", "roberta"])
 def test_a_finished_classifier_brings_its_head(
     kind: str, family: str, backbones: dict[str, str], tmp_path: Path
@@ -254,6 +254,7 @@ def test_a_finished_classifier_brings_its_head(
         "LORA": {"target_modules": ["query", "value"]},
         "IA3": {"target_modules": ["key", "value"], "feedforward_modules": []},
         "LN_TUNING": {"target_modules": ["LayerNorm"]},
+        "PREFIX_TUNING": {"num_virtual_tokens": 3},
     }
     folder = finish(classifier(), kind, tmp_path / "adapter", "SEQ_CLS", **targets[kind])
     ours, batch, _ = scored(Peft(folder=str(folder)), backbones[family])
@@ -282,8 +283,11 @@ def test_an_adapter_of_another_architecture_is_refused_by_name(
     assert folder in reason
     assert "lacks 4 tensors" in reason
     assert "LlamaForCausalLM" in reason
+    prefix = finish(language_model(language_models["llama"]), "PREFIX_TUNING", tmp_path / "prefix")
+    assert "2 blocks, and LlamaForCausalLM has 3" in refused(Peft(folder=str(prefix)), str(wider))
+    assert "classification head" in refused(Peft(folder=str(prefix)), backbones["bert"])
     prompt = finish(language_model(language_models["llama"]), "PROMPT_TUNING", tmp_path / "prompt")
-    assert "classification head" in refused(Peft(folder=str(prompt)), backbones["bert"])
+    assert "virtual token" in refused(Peft(folder=str(prompt)), backbones["bert"])
 
 
 @installed
