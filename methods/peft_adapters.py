@@ -38,7 +38,7 @@ _HEADS = re.compile(r"(?:classifier|score|pre_classifier)(?:\.(?:out_proj|dense)
 def read_adapter(folder: Path) -> tuple[str, dict[str, Any]]:
     """The type and the fields of a finished adapter; fields that a newer peft has and this one lacks are left out."""
     check_adapter(folder)
-    settings = read_object(folder.joinpath(CONFIG_FILE).read_text(encoding="utf-8"), f"{folder / CONFIG_FILE}")
+    settings = _config_in(folder)
     kind = settings.get("peft_type")
     if not isinstance(kind, str):
         raise ValueError(f"{folder / CONFIG_FILE} has no peft_type, so it is no configuration of peft")
@@ -50,6 +50,14 @@ def read_adapter(folder: Path) -> tuple[str, dict[str, Any]]:
     return kind, without((*ABOUT_A_MODEL, *READS_OTHERS, *starts, *newer, "peft_type"), settings)
 
 
+def _config_in(folder: Path) -> dict[str, Any]:
+    path = folder / CONFIG_FILE
+    try:
+        return read_object(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} cannot be read ({error})") from error
+
+
 def check_adapter(folder: Path) -> None:
     """ValueError unless the folder has the two files of a finished adapter."""
     if not folder.is_dir():
@@ -58,6 +66,7 @@ def check_adapter(folder: Path) -> None:
         found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
         raise ValueError(f"{folder} is no adapter of peft: it has no {CONFIG_FILE}, only {found}")
     if folder.joinpath(TENSORS_FILE).is_file():
+        _check_tensors(folder / TENSORS_FILE)
         return
     if folder.joinpath(PICKLE_FILE).is_file():
         raise ValueError(
@@ -65,6 +74,17 @@ def check_adapter(folder: Path) -> None:
             "again with PeftModel.save_pretrained(), where you trust it, which writes safetensors"
         )
     raise ValueError(f"{folder} has no {TENSORS_FILE}, so it is no finished adapter")
+
+
+def _check_tensors(path: Path) -> None:
+    """ValueError unless the file has a whole header and all of the tensors that it lists."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is not a complete safetensors file ({error})") from error
 
 
 def tensors_of(folder: Path, model: nn.Module) -> dict[str, Tensor]:
@@ -124,7 +144,7 @@ def load(wrapper: Wrapper, tensors: dict[str, Tensor], folder: str) -> None:
 
 def compare_names(folder: str, model: nn.Module) -> None:
     """Says in the log if a finished adapter names another model than this one; only its tensors decide if it fits."""
-    settings = read_object(Path(folder).expanduser().joinpath(CONFIG_FILE).read_text(encoding="utf-8"), CONFIG_FILE)
+    settings = _config_in(Path(folder).expanduser())
     named, own = settings.get("base_model_name_or_path"), str(getattr(model.config, "name_or_path", "") or "")
     if named and own and Path(str(named)).name.lower() != Path(own).name.lower():
         log.warning("the adapter in %s was trained on %s; here it is scored on %s", folder, named, own)

@@ -88,6 +88,7 @@ def test_types_have_the_colours_of_their_methods() -> None:
     assert place_of(family_of("peft:type=VERA,config={r:4}, shots 8")) == STYLES["vera"]
     assert place_of(family_of("peft:type=LORA"))[0] == STYLES["lora"][0]
     assert place_of(family_of("peft:type=LORA")) != STYLES["lora"]
+    assert place_of(family_of(label(Peft(config='{"use_dora":true}')))) == STYLES["dora"]
     assert family_of("peft:folder=mine@12345678") == "peft"
 
 
@@ -307,14 +308,17 @@ def test_files_that_are_no_adapter_are_wrong_before_anything_runs(
 ) -> None:
     folder = finish(language_model(language_models["llama"]), "LORA", tmp_path / "adapter")
     assert not messages(Peft(folder=str(folder)))
-    pickled, empty, torn = (tmp_path / name for name in ("pickled", "empty", "torn"))
-    for copy in (pickled, torn):
+    pickled, empty, torn, short = (tmp_path / name for name in ("pickled", "empty", "torn", "short"))
+    for copy in (pickled, torn, short):
         shutil.copytree(folder, copy)
+    whole = (folder / "adapter_model.safetensors").read_bytes()
+    (short / "adapter_model.safetensors").write_bytes(whole[:-10])
     (pickled / "adapter_model.safetensors").rename(pickled / "adapter_model.bin")
     (torn / "adapter_config.json").write_text('{"peft_type": "LORA", ', encoding="utf-8")
     empty.mkdir()
-    found = messages(*(Peft(folder=str(path)) for path in (pickled, empty, torn, tmp_path / "none")))
-    for message, part in zip(found, ("pickle", "adapter_config.json", "no JSON", "no folder"), strict=True):
+    found = messages(*(Peft(folder=str(path)) for path in (pickled, empty, torn, short, tmp_path / "none")))
+    parts = ("pickle", "adapter_config.json", "no JSON", "not a complete safetensors file", "no folder")
+    for message, part in zip(found, parts, strict=True):
         assert part in message
 
 
@@ -603,6 +607,22 @@ def test_frozen_tensors_of_peft_are_part_of_a_checkpoint(language_models: dict[s
         fit_without_steps(method, backbone, encode(backbone, TASK))
         assert [name for name in checkpoints.shipped(backbone.model, backbone.published_buffers) if part in name]
         assert not [name for name in backbone.trainable() if part in name]
+
+
+@installed
+def test_a_start_by_chance_is_made_again_from_the_seed(language_models: dict[str, str]) -> None:
+    """PiSSA by randomised SVD changes frozen weights, which are no part of a checkpoint."""
+    method = Peft(config='{"init_lora_weights":"pissa_niter_1"}')
+
+    def frozen(seed: int) -> Tensor:
+        backbone = fresh_copy(language_models["llama"], TASK, seed=seed)
+        torch.rand(3)  # what else is drawn before changes nothing
+        method.attach(backbone)
+        assert checkpoints.seeds_of(backbone.model) == {"peft": seed}
+        return backbone.model.get_parameter("model.layers.0.self_attn.q_proj.base_layer.weight").detach().clone()
+
+    assert torch.equal(frozen(2), frozen(2))
+    assert not torch.equal(frozen(2), frozen(3))
 
 
 # The table of types.
