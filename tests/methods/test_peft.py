@@ -20,6 +20,7 @@ from tests.conftest import make_backbone, make_language_model
 from tests.toys import encode, fit_without_steps, fresh_copy, harness, shake, toy_task
 from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.execution.identity import label_of
+from tunefront.bench.execution.places import Missing, Places
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.suites.sweeps import swept_methods
@@ -347,6 +348,17 @@ def test_an_adapter_is_identified_by_its_content(language_models: dict[str, str]
     tensors = load_file(moved / "adapter_model.safetensors")
     save_file({name: tensor + 1 for name, tensor in tensors.items()}, moved / "adapter_model.safetensors")
     assert checkpoints.digests(Peft(folder=str(moved))) != digests[0]
+
+
+@installed
+@pytest.mark.usefixtures("quiet")
+def test_the_folder_of_a_record_is_found_from_its_results(language_models: dict[str, str], tmp_path: Path) -> None:
+    names = Peft.folders["folder"]
+    folder = finish(language_model(language_models["llama"]), "LORA", tmp_path / "run" / "adapter")
+    places = Places(tmp_path / "run" / "results")
+    assert Path(places.file("adapter", checkpoints.folder_digest(str(folder), names), names)) == folder
+    with pytest.raises(Missing, match="folder elsewhere"):
+        places.file("elsewhere", None, names)
 
 
 @installed
