@@ -157,7 +157,8 @@ class Peft(Method):
                 raise ValueError(
                     f"folder is a finished adapter with its own type and configuration: leave out {' and '.join(given)}"
                 )
-            object.__setattr__(self, "trains", False)  # of this instance: the class attribute is the method's default
+            for name, value in (("trains", False), ("search", None)):  # of this instance alone: it trains nothing
+                object.__setattr__(self, name, value)
             return
         object.__setattr__(self, "type", (self.type or "LORA").upper())
         if self.config is not None:

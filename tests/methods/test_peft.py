@@ -114,6 +114,8 @@ def test_a_folder_has_its_own_type() -> None:
     with pytest.raises(ValueError, match="type and config"):
         Peft(type="LORA", config='{"r":2}', folder="x")
     assert not Peft(folder="x").trains
+    assert Peft(folder="x").search is None
+    assert Peft().search is not None
     assert Peft(folder="x").fewest_rows == 0
     assert Peft().trains
 
