@@ -307,12 +307,13 @@ def _refuse(kind: str, settings: Mapping[str, Any], finished: bool) -> None:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """Python warnings of peft, as messages of the log."""
+    """Python warnings of peft, as messages of the log: a part of a configuration without effect, and at a lower level
+    all others."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        log.debug("peft: %s", text)
+    for text, category in {str(warning.message): warning.category for warning in caught}.items():
+        log.log(logging.WARNING if issubclass(category, RuntimeWarning) else logging.DEBUG, "peft: %s", text)
 
 
 @contextmanager

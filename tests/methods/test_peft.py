@@ -592,6 +592,15 @@ def test_a_type_that_computes_outside_its_layers_is_refused(kind: str, language_
 
 
 @installed
+def test_a_part_of_a_configuration_without_effect_is_said(
+    language_models: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING", logger="tunefront"):
+        Peft(config='{"rank_pattern":{"nothing_here":2}}').attach(fresh_copy(language_models["llama"], TASK))
+    assert "nothing_here" in caplog.text
+
+
+@installed
 def test_chosen_layers_go_with_the_targets_of_our_sites(language_models: dict[str, str]) -> None:
     backbone = fresh_copy(language_models["llama"], TASK)
     Peft(config='{"layers_to_transform":[1]}').attach(backbone)
