@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     Keep = nn.Module | str | None
 
+AfterStep = Callable[[int, int], None]
+"""What a method does after an optimiser step, given the number of steps done and of all steps."""
 Scorer = Callable[["Batch"], "Tensor"]
 """batch -> (batch, choices) scores, higher is better; regression gives (batch, 1), the predicted value."""
 
@@ -326,9 +328,17 @@ class Harness(Protocol):
     generator: torch.Generator
 
     def train(
-        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        after_step: AfterStep | None = None,
     ) -> None:
-        """Runs the recipe's optimiser over `examples`, timed; raises if the loss is not finite."""
+        """Runs the recipe's optimiser over `examples`, timed; raises if the loss is not finite.
+
+        `after_step(done, total)` is called after every optimiser step, while the parameters still have the gradients
+        of that step; a forecast does not call it.
+        """
 
     def gradients(
         self,
@@ -369,8 +379,10 @@ class Method(ABC):
 
     `search` is the search space for a fair comparison, None without one. `trains` is False for a method that trains
     nothing, whose results no recipe changes: a search runs it once. `files` are the fields that name safetensors files
-    for `Backbone.load`; a record is identified by the content of such a file, not by its path. `scores_are` says what
-    its scores are: `logits`, whose softmax gives probabilities, or `shares`, which do once they add up to one.
+    for `Backbone.load`; `folders` are the fields that name a folder, with the files that are read there. A record is
+    identified by the content of such files, not by their path. `packages` are optional packages that the method runs
+    on; their versions are part of a record's key. `scores_are` says what its scores are: `logits`, whose softmax gives
+    probabilities, or `shares`, which do once they add up to one.
     """
 
     name: ClassVar[str]
@@ -378,6 +390,8 @@ class Method(ABC):
     trains: ClassVar[bool] = True
     scores_are: ClassVar[Literal["logits", "shares"]] = "logits"
     files: ClassVar[tuple[str, ...]] = ()
+    folders: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    packages: ClassVar[tuple[str, ...]] = ()
     search: ClassVar[Search | None] = None
 
     @property
@@ -387,6 +401,9 @@ class Method(ABC):
         0 only if it uses none, so that every draw and seed gives the same: a suite runs it once for all of them.
         """
         return 1
+
+    def check(self) -> None:  # noqa: B027  # most methods have nothing to check
+        """Checks, before anything runs, what takes an optional package or a file; ValueError if something is wrong."""
 
     @abstractmethod
     def attach(self, backbone: Backbone) -> None:

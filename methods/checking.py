@@ -6,7 +6,7 @@ import inspect
 import sys
 import types
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from pathlib import Path
 
@@ -14,6 +14,13 @@ from tunefront.methods.base import Method, Recipe, Search
 
 PLAIN = (bool, int, float, str, type(None))
 """Types of field values, which are written in every record and on the command line."""
+
+
+_CONTRACT = (
+    *("name", "recipe", "trains", "files", "folders", "packages", "search"),
+    *("fewest_rows", "check", "attach", "fit"),
+)
+"""Names of the contract, which no field may have."""
 
 
 def check_class(cls: type[Method]) -> None:
@@ -115,7 +122,7 @@ def _problems(cls: type[Method]) -> Iterator[str]:
         yield "is not a dataclass; write @dataclass(frozen=True) above it"
         return
     if "__dataclass_fields__" not in vars(cls) and any(
-        name not in ("name", "recipe", "trains", "files", "search") for name in own
+        name not in ("name", "recipe", "trains", "files", "folders", "packages", "search") for name in own
     ):
         yield f"has fields ({', '.join(own)}) but no decorator; write @dataclass(frozen=True) above it"
         return
@@ -137,10 +144,19 @@ def _problems(cls: type[Method]) -> Iterator[str]:
     files = inspect.getattr_static(cls, "files", ())
     if not isinstance(files, tuple) or not set(files) <= set(known):
         yield f"has files = {files!r}; write a tuple of names of its fields ({', '.join(known) or 'it has none'})"
+    folders = inspect.getattr_static(cls, "folders", {})
+    if not isinstance(folders, Mapping) or not set(folders) <= set(known):
+        yield (
+            f"has folders = {folders!r}; write a mapping from names of its fields ({', '.join(known) or 'it has none'})"
+            " to the names of the files that are read there"
+        )
+    packages = inspect.getattr_static(cls, "packages", ())
+    if not isinstance(packages, tuple) or not all(isinstance(package, str) for package in packages):
+        yield f"has packages = {packages!r}; write a tuple of names of packages"
 
 
 def _field_problems(field: Field[typing.Any], hint: object) -> Iterator[str]:
-    if field.name in ("name", "recipe", "trains", "files", "search", "fewest_rows", "attach", "fit"):
+    if field.name in _CONTRACT:
         yield f"has a field {field.name}; write {field.name}: ClassVar[...] = ... to set it on the class"
         return
     literal = [part for part in members(hint) if typing.get_origin(part) is typing.Literal]

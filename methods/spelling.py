@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
 import inspect
 import json
 import math
 import re
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -34,7 +35,8 @@ def spell(method: Method, instead: Mapping[str, Value] | None = None) -> str:
 
 
 def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
-    """The short form for reports: only fields that differ from their default, and files without their folder.
+    """The short form for reports: only fields that differ from their default, files without their folder, and JSON
+    without its quotes, or the start of its sha256 if it is long.
 
     >>> from tunefront.methods.houlsby import Houlsby
     >>> from tunefront.methods.ia3 import IA3
@@ -43,8 +45,30 @@ def label(method: Method, instead: Mapping[str, Value] | None = None) -> str:
     """
     default = {field.name: field.default for field in fields(method)}
     changed = {name: value for name, value in _values(method).items() if value != default[name]}  # MISSING equals none
-    files = {name: Path(str(changed[name])).name for name in method.files if changed.get(name) is not None}
+    changed = {name: _summary(value) for name, value in changed.items()}
+    named = (*method.files, *method.folders)
+    files = {name: Path(str(changed[name])).name for name in named if changed.get(name) is not None}
     return _spelled(type(method), {**changed, **files, **(instead or {})})
+
+
+LONGEST_JSON = 48
+"""The most characters of a JSON object in a label."""
+
+
+class _Bare(str):
+    """A text that is written without quotes."""
+
+
+def _summary(value: Value) -> Value:
+    """A JSON object as a label shows it; other values as they are.
+
+    >>> print(_summary('{"r":4,"target_modules":["q","v"]}'))
+    {r:4,target_modules:[q,v]}
+    """
+    if not isinstance(value, str) or not value.startswith("{"):
+        return value
+    bare = value.replace('"', "")
+    return _Bare(bare if len(bare) <= LONGEST_JSON else f"@{hashlib.sha256(value.encode()).hexdigest()[:8]}")
 
 
 def parse(text: str, files: bool = True) -> Method:
@@ -93,7 +117,9 @@ LONGEST = 10_000
 """Maximum characters of a spelled method."""
 
 
-_PARTS = re.compile(r'(?:"(?:[^"\\]|\\.)*"|[^,])+')
+_QUOTED = r'"(?:[^"\\]|\\.)*"'
+_PARTS = re.compile(rf"(?:{_QUOTED}|[^,])+")
+_OBJECT = re.compile(r"\s*\w+\s*=\s*\{")
 _PLAIN = re.compile(r"[^\s,\"'()\\]+")
 
 
@@ -118,7 +144,38 @@ def _split(text: str, files: bool) -> tuple[type[Method], list[tuple[str, object
             (name, _Quoted(value) if isinstance(value, str) else value) for name, value in values
         ]
     head, rest = _head(text)
-    return _class(head, files), [_pair(part, text) for part in _PARTS.findall(rest) if part.strip()]
+    return _class(head, files), [_pair(part, text) for part in _parts(rest) if part.strip()]
+
+
+def _parts(rest: str) -> Iterator[str]:
+    """The `field=value` parts of a spelled method. A value in quotes, or a JSON object, may contain commas.
+
+    >>> list(_parts('type=LORA,config={"r":4,"target_modules":["q","v"]},folder=a'))
+    ['type=LORA', 'config={"r":4,"target_modules":["q","v"]}', 'folder=a']
+    """
+    place = 0
+    while place < len(rest):
+        part = _OBJECT.match(rest, place)
+        end = _end_of_object(rest, part.end() - 1) if part else None
+        if end is None:
+            plain = _PARTS.match(rest, place)
+            end = plain.end() if plain else place
+        yield rest[place:end]
+        place = end + 1
+
+
+def _end_of_object(text: str, start: int) -> int | None:
+    """The end of the JSON object that begins at `start`; None if it has none, or if more than a comma follows it."""
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        depth = 0  # broken JSON: the field's own check says where
+        for token in re.finditer(rf"{_QUOTED}|[{{}}]", text[start:]):
+            depth += {"{": 1, "}": -1}.get(token[0], 0)
+            if depth == 0:
+                return start + token.end()
+        return None
+    return end if text[end : end + 1] in ("", ",") else None
 
 
 def _head(text: str) -> tuple[str, str]:
@@ -226,6 +283,6 @@ def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field va
 def _written(value: object) -> str:
     if isinstance(value, bool) or value is None:
         return str(value).lower()
-    if isinstance(value, str) and _PLAIN.fullmatch(value) and _literal(value) is value:
+    if isinstance(value, _Bare) or (isinstance(value, str) and _PLAIN.fullmatch(value) and _literal(value) is value):
         return value
     return json.dumps(value, ensure_ascii=False)

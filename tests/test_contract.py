@@ -219,16 +219,18 @@ def test_every_trained_tensor_moves_within_three_steps(method: Method, family: s
 def test_published_names_and_bits_survive_attaching(
     method: Method, family: str, folders: dict[str, str], attach: Attach
 ) -> None:
-    """If a method rebuilds weights, the published ones have the names that torch gives to the originals."""
+    """If a method rebuilds weights, the published ones have the names that torch gives to the originals; if peft has
+    replaced a module, those of the module in it."""
     published = published_weights(folders[family])
     model = attach(method, family).ready().backbone.model
     attached = model.state_dict()
 
     def now(name: str) -> str:
         path, _, tensor = name.rpartition(".")
-        return (
-            f"{path}.parametrizations.{tensor}.original" if is_parametrized(model.get_submodule(path), tensor) else name
-        )
+        module = model.get_submodule(path)
+        if is_parametrized(module, tensor):
+            return f"{path}.parametrizations.{tensor}.original"
+        return f"{path}.base_layer.{tensor}" if method.name == "peft" and hasattr(module, "base_layer") else name
 
     assert [name for name in published if now(name) not in attached] == []
     assert [name for name in published if not torch.equal(published[name], attached[now(name)])] == []

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Any, cast
 
 import pytest
@@ -45,9 +46,14 @@ SMALL = {
 
 
 def shipped() -> list[Method]:
-    """Every registered method once, except those that other tests define."""
+    """Every registered method once, except those that other tests define, and those whose optional packages are not
+    installed."""
     known = methods().items()
-    return [cls(**SMALL.get(name, {})) for name, cls in known if not cls.__module__.startswith("tests.")]
+    return [
+        cls(**SMALL.get(name, {}))
+        for name, cls in known
+        if not cls.__module__.startswith("tests.") and all(map(find_spec, cls.packages))
+    ]
 
 
 def pairs() -> list[tuple[Method, str]]:

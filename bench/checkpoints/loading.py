@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunefront.bench.training.harness import Report
+    from tunefront.methods.base import AfterStep, Batch, Examples, Prefix, Scorer
     from tunefront.methods.base import Backbone as MethodsBackbone
-    from tunefront.methods.base import Batch, Examples, Prefix, Scorer
 
 
 class _Loading(MeasuringHarness):
@@ -50,7 +50,11 @@ class _Loading(MeasuringHarness):
         return prefix
 
     def train(
-        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        after_step: AfterStep | None = None,
     ) -> None:
         """Nothing."""
 

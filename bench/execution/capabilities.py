@@ -25,7 +25,7 @@ from tunefront.bench.quiet import quiet
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates.plain import Plain
 from tunefront.bench.training.harness import MeasuringHarness
-from tunefront.methods.base import Batch, Examples, Method, Unsupported
+from tunefront.methods.base import AfterStep, Batch, Examples, Method, Unsupported
 from tunefront.methods.registry import load_file, methods
 from tunefront.methods.spelling import label, parse
 
@@ -134,11 +134,15 @@ class _Trying(MeasuringHarness):
     """Trains without measuring what that costs."""
 
     def train(
-        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        after_step: AfterStep | None = None,
     ) -> None:
         """The recipe's steps."""
         rows, total, _ = self.tools.begin(parameters, examples)
-        for _ in itertools.islice(self.tools.steps(parameters, loss, rows, total), total):
+        for _ in itertools.islice(self.tools.steps(parameters, loss, rows, total, after_step), total):
             pass
         self.model.eval()
 

@@ -174,7 +174,7 @@ def _fields_without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredient
         "template": cell.template,
         "recipe": as_scalars(cell.recipe),
         "settings": as_scalars(cell.config),
-        "versions": versions(),
+        "versions": versions(cell.method.packages if cell.method is not None else ()),  # None: of an unknown class
         **({} if cell.stage is None else {"stage": {"way": cell.stage.way, "replay_share": cell.stage.replay_share}}),
     }
 

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -93,14 +93,15 @@ class Places:
         ]
         return _best(found, recorded, lambda place: load_task(place).fingerprint)
 
-    def file(self, path: str, recorded: str | None) -> str:
-        """The path under which a file that a method reads is found from here; otherwise as `backbone`."""
-        from tunefront.bench.models.checkpoints import digest
+    def file(self, path: str, recorded: str | None, names: Sequence[str] | None = None) -> str:
+        """The path under which a file that a method reads is found from here, or a folder in which it reads files of
+        these `names`; otherwise as `backbone`."""
+        from tunefront.bench.models.checkpoints import digest, folder_digest
 
         paths = self.of(path)
         if not paths:
-            raise Missing(f"file {path}")
-        return _best(paths, recorded, digest)
+            raise Missing(f"file {path}" if names is None else f"folder {path}")
+        return _best(paths, recorded, digest if names is None else lambda place: folder_digest(place, names))
 
     def is_unchanged(self, name: str, recorded: str) -> bool:
         """Whether a source file of a user's method, or a file that it reads, still has the recorded sha256. The file is

@@ -133,13 +133,15 @@ def _resolve(cell: Cell, record: Record, places: Places, missing: list[str]) -> 
         cell = replace(cell, stage=_resolved_stage(cell.stage, record, places, missing))
     if cell.method is None:
         return cell
+    from tunefront.bench.models.checkpoints import files_of
+
     files: dict[str, str] = {}
-    for field in cell.method.files:
-        if (path := getattr(cell.method, field)) is not None:
-            try:
-                files[field] = places.file(path, record.fingerprints.get(f"file:{field}"))
-            except Missing as error:
-                missing.append(str(error))
+    for field, path in files_of(cell.method).items():
+        try:
+            recorded = record.fingerprints.get(f"file:{field}")
+            files[field] = places.file(path, recorded, cell.method.folders.get(field))
+        except Missing as error:
+            missing.append(str(error))
     return replace(cell, method=replace(cell.method, **files)) if files else cell
 
 

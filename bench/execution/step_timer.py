@@ -13,7 +13,7 @@ from tunefront.bench.execution.setup import Setup
 from tunefront.bench.meters.memory.phases import Flags, Parts, parts_of, requiring_grad, using_parts
 from tunefront.bench.models.session import Session
 from tunefront.bench.training.harness import CellHarness
-from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Scorer, Unsupported
+from tunefront.methods.base import AfterStep, Backbone, Batch, Examples, Prefilled, Prefix, Scorer, Unsupported
 
 
 class StepHarness:
@@ -31,12 +31,16 @@ class StepHarness:
         self.flags: Flags = []
 
     def train(
-        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        after_step: AfterStep | None = None,
     ) -> None:
         """Prepares the steps of the recipe, without taking any."""
         tools = self._other.tools
         rows, total, _ = tools.begin(parameters, examples)
-        self.training = tools.steps(parameters, loss, rows, total)
+        self.training = tools.steps(parameters, loss, rows, total, after_step)
         self.parts = parts_of(tools.subject.model)
         self.flags = [(parameter, parameter.requires_grad) for parameter in tools.subject.model.parameters()]
 

@@ -26,7 +26,7 @@ from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.harness import row_values
 from tunefront.bench.training.instruments import Instruments, Subject, encoded
 from tunefront.bench.training.step import Step
-from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Scorer
+from tunefront.methods.base import AfterStep, Backbone, Batch, Examples, Prefilled, Prefix, Scorer
 
 SIMULATED = 3
 """Number of batch shapes to simulate; costs of the others are interpolated."""
@@ -53,9 +53,13 @@ class PredictingHarness:
         self.prompts, self.counting, self.flop_ledger = tools.prompts, tools.counting, subject.flop_ledger
 
     def train(
-        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        after_step: AfterStep | None = None,
     ) -> None:
-        """Records the batches of the whole recipe and simulates a few steps."""
+        """Records the batches of the whole recipe and simulates a few steps, without what comes after each."""
         rows, total, shapes = self.tools.begin(parameters, examples)
         order = training_order(rows, self.recipe.batch_size, self.generator, self.recipe.balanced)
         data = Clock(self.device, self.subject.now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import MISSING, dataclass, fields, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 from tunefront.bench.cells import Cell
@@ -139,9 +140,11 @@ def needs_lengths(backbones: Iterable[str]) -> bool:
 
 
 def _every_method() -> list[Method]:
-    """Each registered method with its defaults, except those with a field without default."""
+    """Each registered method with its defaults, except those with a field without default, and those whose optional
+    packages are not installed."""
     return [
         method()
         for method in known_methods().values()
-        if all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(method))
+        if all(map(find_spec, method.packages))
+        and all(field.default is not MISSING or field.default_factory is not MISSING for field in fields(method))
     ]

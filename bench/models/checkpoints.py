@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,13 +87,17 @@ def seed_metadata(model: nn.Module) -> dict[str, str]:
 
 
 def files_of(method: Method) -> dict[str, str]:
-    """Field -> path of each file that a method reads."""
-    return {name: path for name in method.files if (path := getattr(method, name)) is not None}
+    """Field -> path of each file and folder that a method reads."""
+    return {name: path for name in (*method.files, *method.folders) if (path := getattr(method, name)) is not None}
 
 
 def digests(method: Method) -> dict[str, str]:
-    """Field -> sha256 of each file that a method reads; UserError if one cannot be read."""
-    return {name: digest(path) for name, path in files_of(method).items()}
+    """Field -> sha256 of each file that a method reads, and of the files that it reads in each folder; UserError if one
+    cannot be read."""
+    return {
+        name: folder_digest(path, method.folders[name]) if name in method.folders else digest(path)
+        for name, path in files_of(method).items()
+    }
 
 
 def digest(path: str) -> str:
@@ -101,6 +105,12 @@ def digest(path: str) -> str:
     with _reading(path) as file:
         state = file.stat()
         return _digest(file, state.st_mtime_ns, state.st_size)
+
+
+def folder_digest(path: str, names: Sequence[str]) -> str:
+    """sha256 over the names and the contents of these files in a folder; UserError if one cannot be read."""
+    contents = [(name, digest(str(Path(path, name)))) for name in names]
+    return hashlib.sha256(json.dumps(contents).encode()).hexdigest()
 
 
 def header(path: str) -> Header:

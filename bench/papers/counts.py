@@ -81,4 +81,5 @@ def _digest(method: Method, preset: str) -> str:
         for name, value in asdict(sites_for(shape.model_type)).items()
     }
     parts = [spell(method), source_fingerprint(method), shape.model_type, dict(shape.config), sites]
-    return hashlib.sha256(json.dumps([*parts, harness_fingerprint(), versions()], sort_keys=True).encode()).hexdigest()
+    parts += [harness_fingerprint(), versions(method.packages)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -15,10 +15,11 @@ VERSIONED = ("torch", "transformers", "tokenizers", "safetensors", "evaluate", "
 
 
 @functools.cache
-def versions() -> dict[str, str]:
-    """Package name -> installed version; a package that is not installed (a bare checkout) is left out."""
+def versions(further: tuple[str, ...] = ()) -> dict[str, str]:
+    """Package name -> installed version, also of `further` packages; a package that is not installed (a bare checkout)
+    is left out."""
     installed = {}
-    for name in VERSIONED:
+    for name in (*VERSIONED, *further):
         try:
             installed[name] = version(name)
         except PackageNotFoundError:

@@ -17,6 +17,7 @@ from tunefront.methods.registry import UnknownMethod, methods
 from tunefront.methods.spelling import parse
 
 _SWEPT = re.compile(r"(?<==)\s*\[([^\[\]]*)\]")
+_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"')
 
 
 def swept_methods(item: object, folder: Path) -> list[Method]:
@@ -31,7 +32,7 @@ def swept_methods(item: object, folder: Path) -> list[Method]:
 
 def method_of(text: str) -> Method:
     """The method that a text spells; UserError if it is wrong."""
-    if _SWEPT.search(text):
+    if _lists_in(text):
         raise UserError(
             f"{text} sweeps a list, which only works in a suite; on the command line give --method once per value."
         )
@@ -68,11 +69,19 @@ def _texts(item: object, folder: Path) -> list[str]:
     )
 
 
+def _lists_in(text: str) -> list[re.Match[str]]:
+    """The lists that are values of fields; what looks like one inside quotes is text."""
+    quoted = [match.span() for match in _QUOTED.finditer(text)]
+    return [match for match in _SWEPT.finditer(text) if not any(start < match.start() < end for start, end in quoted)]
+
+
 def _from_string(text: str) -> list[str]:
-    lists = [[value.strip() for value in inside.split(",") if value.strip()] for inside in _SWEPT.findall(text)]
+    found = _lists_in(text)
+    lists = [[value.strip() for value in match[1].split(",") if value.strip()] for match in found]
     if any(not values for values in lists):
         raise UserError(f"{text} sweeps an empty list.")
-    pieces = _SWEPT.split(text)[::2]
+    starts, ends = [0, *(match.end() for match in found)], [*(match.start() for match in found), len(text)]
+    pieces = [text[start:end] for start, end in zip(starts, ends, strict=True)]
     return [
         "".join(part for pair in itertools.zip_longest(pieces, choice, fillvalue="") for part in pair)
         for choice in itertools.product(*lists)

@@ -96,9 +96,17 @@ def check_template(
 
 
 def check_files(methods: Iterable[Method], backbones: Sequence[str], wrong: ErrorCollector) -> None:
-    """Checks that the files of every method are readable and fit at least one of the backbones."""
+    """Checks that the files of every method are readable and fit at least one of the backbones, and what else a method
+    checks itself: its packages and folders."""
     for method in methods:
-        for path in checkpoints.files_of(method).values():
+        with wrong.collect(f"{label(method)}: "):
+            try:
+                method.check()
+            except ValueError as error:
+                raise UserError(str(error)) from error
+        for path in (getattr(method, field) for field in method.files):
+            if path is None:
+                continue
             with wrong.collect(f"{label(method)}: "):
                 header = checkpoints.header(path)
                 known = _fingerprints(backbones) if header.backbone is not None else {}

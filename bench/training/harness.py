@@ -29,7 +29,7 @@ from tunefront.bench.training.feature_cache import FORMAT, FeatureStore, RowValu
 from tunefront.bench.training.gradients import RowGradients
 from tunefront.bench.training.instruments import Instruments, Subject, advice, encoded
 from tunefront.bench.training.step import NotFinite, Step
-from tunefront.methods.base import Backbone, Batch, Examples, Harness, Prefilled, Prefix, Scorer
+from tunefront.methods.base import AfterStep, Backbone, Batch, Examples, Harness, Prefilled, Prefix, Scorer
 
 Report = Callable[[str, int, int], None]
 """Receives the progress of a cell: (phase, steps done, total steps)."""
@@ -76,13 +76,18 @@ class MeasuringHarness:
         self._report: Report = report or (lambda phase, done, total: None)
 
     def train(
-        self, parameters: Mapping[str, nn.Parameter], loss: Callable[[Batch], Tensor], examples: Examples
+        self,
+        parameters: Mapping[str, nn.Parameter],
+        loss: Callable[[Batch], Tensor],
+        examples: Examples,
+        after_step: AfterStep | None = None,
     ) -> None:
         """Runs the recipe over `examples` on the clock; NotFinite as soon as the loss is not a finite number."""
         rows, total, shapes = self.tools.begin(parameters, examples)
         make_writable(parameters.values())
+        steps = self.tools.steps(parameters, loss, rows, total, after_step)
         with self.cost.clock.running():
-            for done, batch, value in itertools.islice(self.tools.steps(parameters, loss, rows, total), total):
+            for done, batch, value in itertools.islice(steps, total):
                 shapes.add(batch)
                 self.cost.losses.append(value)
                 self.cost.examples += len(batch.labels)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +26,7 @@ from tunefront.bench.training.demonstrations import Prompts
 from tunefront.bench.training.feature_cache import RowValues
 from tunefront.bench.training.gradients import check_parameters
 from tunefront.bench.training.step import NotFinite, Step, rate, total_steps
-from tunefront.methods.base import Backbone, Batch, Examples, Prefilled, Prefix, Recipe, Unsupported
+from tunefront.methods.base import AfterStep, Backbone, Batch, Examples, Prefilled, Prefix, Recipe, Unsupported
 
 Seconds = Callable[[float], float]
 """Maps measured seconds of reading to the seconds that are recorded: the same, or predicted ones."""
@@ -95,6 +96,7 @@ class Instruments:
         loss: Callable[[Batch], Tensor],
         examples: EncodedExamples,
         total: int,
+        after_step: AfterStep | None = None,
     ) -> Iterator[tuple[int, Batch, float]]:
         """Endless optimiser steps, with a schedule over `total`; yields (steps done, batch, its loss)."""
         recipe, clocks = self.subject.recipe, self.cost.clocks
@@ -113,7 +115,7 @@ class Instruments:
             with clocks["backward"].running():
                 loss_tensor.backward()  # type: ignore[no-untyped-call]
             with clocks["optimizer"].running():
-                step.update()
+                step.update(None if after_step is None else partial(after_step, done, total))
             if done <= total:
                 schedule.step()
             yield done, batch, value

@@ -32,11 +32,13 @@ class Step:
         with self._autocast():
             return self._loss(batch)
 
-    def update(self) -> None:
-        """Clips the gradients, updates the parameters and drops the gradients."""
+    def update(self, after: Callable[[], None] | None = None) -> None:
+        """Clips the gradients, updates the parameters, calls `after` and drops the gradients."""
         if self._recipe.clip_norm:
             nn.utils.clip_grad_norm_(self.parameters, self._recipe.clip_norm)
         self.optimizer.step()
+        if after is not None:
+            after()
         # Fused kernels do not count their writes, but `leads.KeptLead` compares the versions of parameters.
         torch.autograd.graph.increment_version(self.parameters)
         self.optimizer.zero_grad(set_to_none=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -21,14 +22,23 @@ from tunefront.reports.compare.statistics import (
 from tunefront.reports.units import finite
 
 Measure = Callable[[Record], float | None]
+_PEFT = re.compile(r"peft:type=(\w+)")
+_VARIANTS = {"use_dora:true": "DORA", "init_lora_weights:pissa": "PISSA"}
+"""What a label has for a variant of LORA with a name of its own."""
 
 
 def family_of(label: str) -> str:
-    """The method's name in a label, without hyper-parameters.
+    """The method's name in a label, without hyper-parameters; of the method that runs any of peft's types, with the
+    type or the variant of LORA.
 
     >>> family_of("ia3"), family_of("icl:k=4, shots 8"), family_of("ia3, shots 8")
     ('ia3', 'icl', 'ia3')
+    >>> family_of("peft:type=VERA, seed 1"), family_of("peft:type=LORA,config={r:4,use_dora:true}")
+    ('peft VERA', 'peft DORA')
     """
+    if of_peft := _PEFT.match(label):
+        variant = next((name for part, name in _VARIANTS.items() if part in label), of_peft[1])
+        return f"peft {variant}"
     return label.split(":")[0].split(" ")[0].rstrip(",")
 
 

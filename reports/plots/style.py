@@ -56,25 +56,35 @@ STYLES: dict[str, tuple[int, str]] = {
     # nothing trained
     "icl": (5, "o"),
     "knn": (5, "^"),
+    "peft": (5, "D"),  # a finished adapter; one of peft's types that is trained here has its own entry
     # parts of the backbone
     "features": (6, "o"),
     "top_layers": (6, "^"),
+    # peft's own code for methods that are above in ours
+    "peft ia3": (1, "s"),
+    "peft lora": (2, "s"),
+    "peft ln_tuning": (3, "s"),
+    "peft prefix_tuning": (4, "s"),
+    "peft prompt_tuning": (4, "P"),
+    "peft cartridge": (4, "X"),
     # chosen or random directions of all weights
     "fish": (7, "o"),
     "said": (7, "^"),
 }
 """Method -> its colour, as a place in FAMILIES, and marker, in every report: an entry is never changed. Methods of a
-kind share a colour. Any other name has the style that its sha256 gives it."""
+kind share a colour. One of peft's types has the entry of its name in lower case, after `peft` if there is one of our
+own too. Any other name has the style that its sha256 gives it."""
 
 
 def place_of(name: str) -> tuple[int, str]:
     """The colour of a method, as a place in FAMILIES (BLACK for the colour of the text), and its marker.
 
-    >>> place_of("full"), place_of("ia3"), place_of("my_method")
-    ((-1, 's'), (1, 'o'), (5, 'P'))
+    >>> place_of("full"), place_of("ia3"), place_of("my_method"), place_of("peft VERA"), place_of("peft IA3")
+    ((-1, 's'), (1, 'o'), (5, 'P'), (2, 'v'), (1, 's'))
     """
-    if name in STYLES:
-        return STYLES[name]
+    for known in (name, name.lower(), name.lower().removeprefix("peft ")):
+        if known in STYLES:
+            return STYLES[known]
     colour, marker = hashlib.sha256(name.encode()).digest()[:2]
     return colour % len(FAMILIES), MARKERS[marker % len(MARKERS)]
 

@@ -179,7 +179,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
         vars(module).update(content)
         monkeypatch.setitem(sys.modules, name, module)
     monkeypatch.setattr(identity, "surroundings", lambda *_: {"backbone": "b0", "task": made.task_rows})
-    monkeypatch.setattr(identity, "versions", lambda: dict(made.versions))
+    monkeypatch.setattr(identity, "versions", lambda _: dict(made.versions))
     return made
 
 

@@ -41,13 +41,13 @@ def head_names(backbone: Encoder) -> HeadNames:
     """
     dense = backbone.head.dense is not None
     activation = type(backbone.head.activation).__name__ if dense else None
-    found = _found(_Key(backbone.model.config), backbone.pooling, activation, backbone.outputs)
+    found = _found(ConfigKey(backbone.model.config), backbone.pooling, activation, backbone.outputs)
     if isinstance(found, str):
         raise Unsupported(found)
     return found
 
 
-class _Key:
+class ConfigKey:
     """A configuration as a key: equal if their contents are."""
 
     def __init__(self, config: Any):  # Any: transformers' configurations
@@ -58,11 +58,11 @@ class _Key:
         return hash(self._text)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Key) and other._text == self._text
+        return isinstance(other, ConfigKey) and other._text == self._text
 
 
 @functools.lru_cache(maxsize=64)
-def _found(key: _Key, pooling: str, activation: str | None, outputs: int) -> HeadNames | str:
+def _found(key: ConfigKey, pooling: str, activation: str | None, outputs: int) -> HeadNames | str:
     """The names, or why there are none."""
     from transformers import AutoModelForSequenceClassification
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn.utils import parametrize
 
-from tunefront.bench.checkpoints.exports.heads import close, head_names, random_inputs
+from tunefront.bench.checkpoints.exports.heads import ConfigKey, close, head_names, random_inputs
 from tunefront.bench.checkpoints.exports.pooled import check_pooled, pooled_logits, write_pooled
 from tunefront.bench.checkpoints.exports.tensors import write_manifest
 from tunefront.bench.errors import UserError
@@ -16,9 +18,11 @@ from tunefront.bench.models.families.encoder import Encoder
 from tunefront.bench.models.fit import auto_class
 from tunefront.bench.quiet import quiet
 from tunefront.methods.base import Batch, Unsupported
-from tunefront.methods.inject import merged_plugs, what_cannot_merge
+from tunefront.methods.inject import merged_plugs, plugged, what_cannot_merge
+from tunefront.methods.torch_internals import hooks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
     from torch import nn
@@ -46,6 +50,8 @@ class Merged:
             raise Unsupported("learned keys and values, or embeddings, before the text are no part of the weights")
         if (reason := what_cannot_merge(backbone.model)) is not None:
             raise Unsupported(f"{reason}; export the tensors with --to safetensors")
+        if (changed := _changed(backbone)) is not None:
+            raise Unsupported(f"{changed}, which is no part of a weight")
         if subject.method.scorer(backbone) != backbone.score:
             raise Unsupported(f"{subject.method.name} does more with the model's outputs than transformers does")
         if isinstance(backbone, Encoder):
@@ -89,7 +95,7 @@ def save_model(fitted: Fitted, folder: Path) -> Any:  # Any: as `auto_class`
             return type(plain)
         # The model itself: a new one of its class might tie its output layer to the embeddings, which T5 v1.1 does not.
         kind = auto_class(backbone.sites.family)
-        with torch.device("meta"):
+        with torch.device("meta"), quiet():
             names = set(kind.from_config(model.config).state_dict())
         if isinstance(backbone, Encoder):  # its pooler is gone if nothing reads it
             names = {name for name in names if not name.startswith("pooler.")}
@@ -99,6 +105,25 @@ def save_model(fitted: Fitted, folder: Path) -> Any:  # Any: as `auto_class`
         labelled(model.config, fitted.task).save_pretrained(folder)
         write_pooled(backbone, folder)
         return None
+
+
+def _changed(backbone: Backbone) -> str | None:
+    """The first module of the pretrained model that is another one now, or has hooks that are no plugs."""
+    published = _classes(ConfigKey(backbone.model.config), backbone.sites.family)
+    for path, module in backbone.model.named_modules():
+        cls = published.get(path)
+        if cls is not None and not (type(module) is cls or parametrize.is_parametrized(module)):
+            return f"{path} is a {type(module).__name__} now"
+        if len(hooks_of(module)) > len(plugged(module)):
+            return f"{path or 'the model'} has a hook"
+    return None
+
+
+@functools.lru_cache(maxsize=16)
+def _classes(key: ConfigKey, family: str) -> Mapping[str, type]:
+    """The classes of all modules of a model with this configuration, by path."""
+    with torch.device("meta"), quiet():
+        return {path: type(module) for path, module in auto_class(family).from_config(key.config).named_modules()}
 
 
 def _has_class(backbone: Encoder) -> bool:

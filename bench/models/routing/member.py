@@ -95,8 +95,8 @@ def parts_of(backbone: Backbone) -> Parts:
 
 def check_parts(backbone: Backbone) -> None:
     """Unsupported if rows cannot share the backbone with those of other methods: if the method trains a matrix of the
-    backbone, rebuilds its weights, or acts on it by other means than `plug`, a lead, a head and its scorer; and for a
-    decoder that cannot score several rows side by side."""
+    backbone, rebuilds its weights, replaces its modules by those of another package, or acts on it by other means than
+    `plug`, a lead, a head and its scorer; and for a decoder that cannot score several rows side by side."""
     _find(backbone)
 
 
@@ -120,6 +120,11 @@ def _find(backbone: Backbone) -> _Found:
     for path, host in model.named_modules():
         if id(host) in own:
             continue
+        if not type(host).__module__.startswith(_KNOWN_MODULES):
+            raise Unsupported(
+                f"it puts a {type(host).__name__} of {type(host).__module__} in place of {path} of the backbone, which "
+                "all rows of a mixed batch share"
+            )
         if any(not _is_known(hook) for hook in hooks_of(host)):
             raise Unsupported(
                 f"it has hooks of its own on {path or type(model).__name__}; only those of `plug` can be routed"
@@ -146,6 +151,10 @@ def _find(backbone: Backbone) -> _Found:
         else:
             raise Unsupported(f"it trains {', '.join(trained)} of {path}, a {type(host).__name__}, in the backbone")
     return _Found({path: own for path, own in steps.items() if own}, biases)
+
+
+_KNOWN_MODULES = ("torch.", "transformers.", "tunefront.")
+"""Packages whose modules a model may have: others replace a backbone's own."""
 
 
 def _is_known(hook: Callable[..., object]) -> bool:

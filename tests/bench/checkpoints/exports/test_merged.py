@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoModelForSequenceClassification, AutoTokenizer
 
 from tests.bench.checkpoints.kept import ran, record_path, scored_rows
@@ -18,7 +19,7 @@ from tunefront import export, predict
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.tiny import FAMILIES
 from tunefront.bench.records import Record
-from tunefront.methods.base import Method
+from tunefront.methods.base import Backbone, Method
 from tunefront.methods.spelling import parse
 
 MERGING = ("full", "ia3", "lora", "bitfit", "layernorm", "top_layers:n=1", "compacter", "houlsby", "scaling")
@@ -130,6 +131,32 @@ def test_a_mean_over_tokens_is_a_model_of_sentence_transformers(
     embeddings = sentence_transformers.SentenceTransformer(str(tmp_path / "merged"), device="cpu").encode(texts)
     stored = predict(path, record_rows(tmp_path, texts))[["score_good", "score_bad"]].values
     assert torch.allclose(torch.tensor(embeddings), torch.tensor(stored).float(), atol=1e-5)
+
+
+class Hooked(Method):
+    """Shifts the states by a hook of its own, which no weight expresses."""
+
+    name = "hooked"
+
+    def attach(self, backbone: Backbone) -> None:
+        backbone.freeze(keep=backbone.head)
+        norms = [module for module in backbone.model.modules() if isinstance(module, nn.LayerNorm)]
+        norms[-1].register_forward_hook(lambda module, inputs, output: output + 3.0)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama"])
+def test_what_others_put_into_the_model_is_no_part_of_the_weights(
+    family: str, folders: dict[str, str], fresh_registry: None, tmp_path: Path
+) -> None:
+    pytest.importorskip("peft")
+    for number, method in enumerate((parse("peft:type=LORA"), Hooked())):
+        if family == "llama" and number:
+            continue  # it has no layer norm of torch's
+        path, record, _ = kept(method, folders[family], tmp_path / str(number))
+        assert record.status == "ok", record.reason
+        assert "merged" not in (record.servable or ())
+        with pytest.raises(UserError, match="no part of a weight"):
+            export(path, "merged", tmp_path / "x")
 
 
 def test_wrong_calls_are_mistakes_and_leave_nothing(backbones: dict[str, str], tmp_path: Path) -> None:

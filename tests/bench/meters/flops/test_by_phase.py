@@ -50,6 +50,8 @@ def fitted(folder: str, method: Method, features: Any = None, **recipe: Any) -> 
 @pytest.mark.parametrize("method", shipped(), ids=pair_id)
 @pytest.mark.parametrize("name", ["bert", "qwen2", "t5-gated"])
 def test_analytic_is_counted_in_every_phase(name: str, method: Method, folders: dict[str, str]) -> None:
+    if method.packages:
+        pytest.skip("modules of another package declare no products")
     backbone, trainer, scorer, test = fitted(folders[name], method)
     scored = trainer.score(scorer, test)
     phases = {**trainer.cost.flops_by_phase, "evaluation": scored.entry}

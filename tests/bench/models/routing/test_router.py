@@ -44,7 +44,7 @@ from tunefront.methods.prefix_tuning import PrefixTuning
 from tunefront.methods.prompt_tuning import PromptTuning
 from tunefront.methods.scaling import Scaling
 
-OF_THE_BACKBONE = ("full", "top_layers", "fish", "said")
+OF_THE_BACKBONE = ("full", "top_layers", "fish", "said", "peft")
 """The methods that change matrices which all rows share."""
 
 every_method = pytest.mark.parametrize(("method", "family"), pairs() + language_pairs(), ids=pair_id)
