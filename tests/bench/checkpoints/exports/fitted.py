@@ -47,11 +47,16 @@ class Ran:
         assert not out.exists()
 
 
-def fit(method: str, folder: str, tmp_path: Path, rate: float = 0.03) -> Ran:
-    """A cell of a method on a toy task, fitted in a few large steps; skips the test where the method does not run."""
+def fit(method: str, folder: str, tmp_path: Path, more_classes: int = 0) -> Ran:
+    """A cell of a method on a toy task, fitted in a few large steps, with more classes than the two that rows have;
+    skips the test where the method does not run."""
     template = None if "backbones" in folder else "plain"
-    (cell,) = alone(folder, toy_tasks(tmp_path / "data", 1), template=template)
-    cell = replace(cell, method=parse(method), recipe=replace(cell.recipe, learning_rate=rate))
+    (task,) = toy_tasks(tmp_path / "data", 1)
+    meta = Path(task.removeprefix("dir:"), "meta.json")
+    names = ["good", "bad", *(f"class {number}" for number in range(more_classes))]
+    meta.write_text(json.dumps({**json.loads(meta.read_text()), "label_names": names}))
+    (cell,) = alone(folder, [task], template=template)
+    cell = replace(cell, method=parse(method), recipe=replace(cell.recipe, learning_rate=0.03))
     store, (record,) = ran([cell], tmp_path / "out")
     if record.status == "skipped":
         pytest.skip(record.reason or "")

@@ -95,6 +95,14 @@ def test_an_encoder_scores_real_rows_as_the_record(
     assert json.loads((out / "manifest.json").read_text())["key"] == ran.record.key
 
 
+def test_a_head_may_have_more_classes_than_the_compared_rows_have_tokens(
+    backbones: dict[str, str], tmp_path: Path
+) -> None:
+    ran, out = fit("ia3", backbones["roberta"], tmp_path, more_classes=20), tmp_path / "peft"
+    ran.exported("peft", out)
+    assert load_file(out / WEIGHTS_NAME)["base_model.model.classifier.out_proj.bias"].shape == (22,)
+
+
 @pytest.mark.parametrize(("method", "family"), LANGUAGE_CASES)
 def test_a_language_model_ranks_real_rows_as_the_record(
     method: str, family: str, language_models: dict[str, str], tmp_path: Path
