@@ -125,12 +125,12 @@ def adapter_tensors(subject: Exportable) -> Exported:
 
 
 def _place(architecture: str, name: str) -> str:
-    """AdapterHub's name of a tensor, named by its host here. Unsupported for a host after which it has no adapter."""
-    host, part = re.fullmatch(r"(.+)\.(adapter_(?:down\.0|up)\.\w+)", name).groups()  # type: ignore[union-attr]
+    """AdapterHub's name of a tensor, named by its host here. Unsupported if it has none there."""
+    named = re.fullmatch(r"(.+)\.(adapter_(?:down\.0|up)\.\w+)", name)
     for pattern, place in _PLACES[architecture]:
-        if match := re.fullmatch(pattern, host):
-            return f"{match.expand(place)}.adapters.{NAME}.{part}"
-    raise Unsupported(f"AdapterHub has no adapter after {host}")
+        if named is not None and (match := re.fullmatch(pattern, named[1])):
+            return f"{match.expand(place)}.adapters.{NAME}.{named[2]}"
+    raise Unsupported(f"AdapterHub has no place for {name}")
 
 
 def _model_class(backbone: Backbone) -> str:
