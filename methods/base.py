@@ -429,9 +429,13 @@ class Method(ABC):
         return backbone.score
 
     def exported(self, library: Library, backbone: Backbone) -> Exported:
-        """What was trained, in the form of another library that computes the same from it; called once the method is
-        fitted. Unsupported, with what stands in the way, if there is none, as by default."""
-        raise Unsupported(f"{self.name} has no counterpart in {LIBRARIES[library]}")
+        """What was inserted, in the form of another library that computes the same from it; called once the method is
+        fitted. `methods.counterparts` knows their layouts. A method that scores after the demonstrations of one prefix,
+        and inserts nothing, returns an empty form: the harness has their keys and values.
+
+        Errors: Unsupported, with what stands in the way, if there is none, as by default.
+        """
+        raise Unsupported(f"there is no export of {self.name} to {LIBRARIES[library]}")
 
 
 Library = Literal["peft", "adapterhub"]
@@ -442,7 +446,8 @@ LIBRARIES: Mapping[Library, str] = {"peft": "Hugging Face peft", "adapterhub": "
 @dataclass(frozen=True)
 class Exported:
     """A fitted method in the form of another library: the fields of its configuration, and its tensors by their names
-    in that library's file. The head is not among them: the harness adds it."""
+    in that library's file, without prefixes of the whole model. Trained parameters of the backbone itself, and the
+    head, are not among them: the harness adds them, or refuses."""
 
     config: Mapping[str, object]
     tensors: Mapping[str, Tensor]

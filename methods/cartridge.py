@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,9 @@ from tunefront.methods.base import (
     Backbone,
     Batch,
     Examples,
+    Exported,
     Harness,
+    Library,
     Method,
     Prefilled,
     Recipe,
@@ -22,6 +24,7 @@ from tunefront.methods.base import (
     Unsupported,
     at_least,
 )
+from tunefront.methods.counterparts import peft_prefix
 
 
 class KeysValues(nn.Module):
@@ -117,3 +120,9 @@ class Cartridge(Method):
         backbone.lead(KeysValues(attentions, start, self.dropout, seed))
         harness.train(backbone.trainable(), backbone.loss, examples)
         return backbone.score
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's cartridge."""
+        if library != "peft":
+            return super().exported(library, backbone)
+        return peft_prefix(backbone, list(cast(KeysValues, backbone.model.lead)().values()), "CARTRIDGE")

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, Search, at_least
+from tunefront.methods.base import Backbone, Exported, Library, Method, Recipe, Search, at_least
+from tunefront.methods.counterparts import bottlenecks, plugs_of
 from tunefront.methods.inject import plug
 
 
@@ -63,3 +64,10 @@ class Houlsby(Method):
             lambda host, width: Bottleneck(width, self.bottleneck, self.std),
             where="after",
         )
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """AdapterHub's `double_seq_bn` with our activation."""
+        if library != "adapterhub":
+            return super().exported(library, backbone)
+        adapters = plugs_of(backbone.model, "adapter")
+        return bottlenecks(backbone, adapters, "gelu_pytorch_tanh", attention=True, norms=self.norms)

@@ -8,8 +8,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, Search
-from tunefront.methods.inject import plug
+from tunefront.methods.base import Backbone, Exported, Library, Method, Recipe, Search
+from tunefront.methods.counterparts import any_of, plugs_of
+from tunefront.methods.inject import matching, plug
 
 
 class Rescale(nn.Module):
@@ -51,3 +52,20 @@ class IA3(Method):
         plug(backbone.model, sites.ffn_down, "ia3", lambda host, width: Rescale(width), where="before")
         if self.start is not None:
             backbone.load(self.start)
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's, with every place named: its defaults rescale others (queries on Qwen; attention's output on BERT)."""
+        if library != "peft":
+            return super().exported(library, backbone)  # AdapterHub rescales before the activation
+        model, sites = backbone.model, backbone.sites
+        before = matching(model, sites.ffn_down)
+        tensors = {
+            f"{path}.ia3_l": rescale.scale.reshape((1, -1) if path in before else (-1, 1))  # type: ignore[operator]
+            for path, rescale in plugs_of(model, "ia3").items()
+        }
+        config = {
+            "peft_type": "IA3",
+            "target_modules": any_of(sites.key, sites.value, sites.ffn_down),
+            "feedforward_modules": sites.ffn_down,
+        }
+        return Exported(config, tensors)

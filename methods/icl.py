@@ -9,7 +9,19 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tunefront.methods.base import Backbone, Batch, Examples, Harness, Method, Recipe, Scorer, Unsupported, at_least
+from tunefront.methods.base import (
+    Backbone,
+    Batch,
+    Examples,
+    Exported,
+    Harness,
+    Library,
+    Method,
+    Recipe,
+    Scorer,
+    Unsupported,
+    at_least,
+)
 
 
 @dataclass(frozen=True)
@@ -69,6 +81,19 @@ class ICL(Method):
             return logprobs - prior.to(logprobs.device)
 
         return calibrated
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's, the prompt as a prefix: the keys and values of the demonstrations, which the harness has."""
+        if library != "peft":
+            return super().exported(library, backbone)
+        if self.ensemble > 1 or self.calibrate:
+            what = "averages over several" if self.ensemble > 1 else "also divides by the scores of empty queries"
+            raise Unsupported(f"a prefix of peft is one prompt, and this {what}; run it with {self._one_prompt}")
+        return Exported({}, {})
+
+    @property
+    def _one_prompt(self) -> str:
+        return "ensemble=1" if self.ensemble > 1 else "calibrate=false"
 
     def _chosen(self, labels: list[float]) -> list[int]:
         """The rows to use as demonstrations, in drawn order."""

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Product, Recipe, Search, Unsupported, above, at_least
-from tunefront.methods.inject import plug, width
+from tunefront.methods.base import (
+    Backbone,
+    Exported,
+    Library,
+    Method,
+    Product,
+    Recipe,
+    Search,
+    Unsupported,
+    above,
+    at_least,
+)
+from tunefront.methods.counterparts import any_of, plugs_of
+from tunefront.methods.inject import is_conv1d, plug, width
 
 
 class LowRank(nn.Module):
@@ -41,6 +53,11 @@ class LowRank(nn.Module):
         update: Tensor = self.up(self.down(self.dropout(x)) * self.scale)
         return update
 
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """A (rank, inner) and B (outer, rank)."""
+        return self.down.weight, self.up.weight
+
 
 class QueryValue(nn.Module):
     """Updates of the queries and of the values in the output of a fused projection; nothing is added to the keys.
@@ -59,6 +76,19 @@ class QueryValue(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query, value = (update(x).unflatten(-1, (self.heads, -1)) for update in (self.query, self.value))
         return torch.cat((query, torch.zeros_like(query), value), dim=-1).flatten(-2)
+
+    @property
+    def factors(self) -> tuple[Tensor, Tensor]:
+        """A and B of the one update of twice the rank that computes the same: B has blocks for queries and values, and
+        zeros for keys."""
+        down = torch.cat((self.query.down.weight, self.value.down.weight))
+        query, value = (
+            update.up.weight.reshape(self.heads, -1, update.up.in_features) for update in (self.query, self.value)
+        )
+        nothing = torch.zeros_like(query)
+        blocks = ((query, nothing), (nothing, nothing), (nothing, value))
+        up = torch.cat([torch.cat(block, dim=-1) for block in blocks], dim=1)
+        return down, up.flatten(0, 1)
 
     def products(self, tokens: int) -> Iterator[Product]:
         """The products of two updates that read the same input."""
@@ -123,3 +153,23 @@ class LoRA(Method):
         else:
             for site in (sites.query, sites.value):
                 plug(model, site, "lora", update, where="parallel")
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's, with every place named. Two updates of a fused projection are one of twice the rank there."""
+        if library != "peft":
+            return super().exported(library, backbone)
+        model, sites = backbone.model, backbone.sites
+        updates = cast(Mapping[str, LowRank | QueryValue], plugs_of(model, "lora"))
+        factors = {path: update.factors for path, update in updates.items()}
+        fused = any(isinstance(update, QueryValue) for update in updates.values())
+        chosen = any_of(sites.fused_projection) if fused else any_of(sites.query, sites.value)
+        config = {
+            "peft_type": "LORA",
+            "r": self.rank * (2 if fused else 1),
+            "lora_alpha": self.alpha * (2 if fused else 1),
+            "lora_dropout": self.dropout,
+            "target_modules": sites.linears if self.sites == "every" else chosen,
+            "fan_in_fan_out": all(is_conv1d(model.get_submodule(path)) for path in updates),
+        }
+        tensors = {f"{path}.lora_A.weight": down for path, (down, _) in factors.items()}
+        return Exported(config, tensors | {f"{path}.lora_B.weight": up for path, (_, up) in factors.items()})

@@ -21,13 +21,16 @@ from tunefront.methods.base import (
     Backbone,
     Batch,
     Examples,
+    Exported,
     Harness,
+    Library,
     Method,
     Recipe,
     Scorer,
     Search,
     Unsupported,
 )
+from tunefront.methods.counterparts import PROMPT, check_prompt
 from tunefront.methods.inject import has_values, matching
 from tunefront.methods.peft_adapters import (
     CONFIG_FILE,
@@ -58,6 +61,10 @@ from tunefront.methods.peft_configs import (
 )
 
 log = logging.getLogger("tunefront")
+
+
+_INSIDE = "base_model.model."
+"""What peft's names of tensors start with, before the name of a module of the model."""
 
 
 class Attached(nn.Module):
@@ -219,6 +226,32 @@ class Peft(Method):
     def scorer(self, backbone: Backbone) -> Scorer:
         return backbone.score
 
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's own configuration and tensors; a finished adapter is a folder of peft already."""
+        if library != "peft":
+            return super().exported(library, backbone)
+        if self.folder is not None:
+            raise Unsupported(f"{self.folder} is an adapter of peft already")
+        import peft
+
+        wrapper = cast(Attached, backbone.model.peft).wrapper
+        config = wrapper.peft_config[ADAPTER]
+        fields = without(ABOUT_A_MODEL, config.to_dict())
+        targeted = getattr(wrapper.base_model, "targeted_module_names", None)
+        if targeted and not isinstance(fields.get("target_modules"), str):  # by their ends: now by their whole paths
+            fields["target_modules"] = "|".join(map(re.escape, targeted))
+        with _quietly():
+            stored = peft.get_peft_model_state_dict(cast(Any, wrapper), save_embedding_layers=False)
+        inside = {name.removeprefix(_INSIDE): value for name, value in stored.items() if name.startswith(_INSIDE)}
+        outside = stored.keys() - {f"{_INSIDE}{name}" for name in inside}
+        if config.is_prompt_learning and set(stored) == {PROMPT}:
+            if self.type not in ("PREFIX_TUNING", "CARTRIDGE"):
+                check_prompt(backbone)
+            return Exported(fields, dict(stored))
+        if outside:
+            raise Unsupported(f"{self.type} of peft has tensors outside of the model's modules ({min(outside)})")
+        return Exported(fields, inside)
+
     def _settings(self) -> tuple[str, dict[str, Any]]:
         """The type and the fields of the configuration. ValueError if the package is missing, or if the type, a field,
         or the folder's file is wrong."""
@@ -254,6 +287,7 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
     """The fields with target modules from the sites of the backbone, if the configuration names none."""
     sites, known = backbone.sites, defaults(kind)
     given = [name for name in ("target_modules", "target_parameters") if arguments.get(name)]
+    arguments = {**arguments, **_without_prefix(backbone.model, arguments)}
     if given or "target_modules" not in known or kind in _OWN_TARGETS:
         return arguments
     if kind == "LN_TUNING":
@@ -265,6 +299,22 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
     else:
         chosen = [sites.query, sites.value] if sites.query and sites.value else [sites.fused_projection or ""]
     return {**arguments, "target_modules": _target(backbone, chosen, arguments)}
+
+
+def _without_prefix(model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Regexes of an adapter that was made on transformers' class around this model (`bert.encoder...`), as regexes of
+    the same modules here; empty for those that match as they are."""
+    prefix = str(getattr(model, "base_model_prefix", ""))
+    paths = [path for path, _ in model.named_modules()]
+    found = {}
+    for name in ("target_modules", "feedforward_modules"):
+        regex = arguments.get(name)
+        if not isinstance(regex, str) or not prefix or any(re.fullmatch(regex, path) for path in paths):
+            continue
+        inside = [path for path in paths if re.fullmatch(regex, f"{prefix}.{path}")]
+        if inside:
+            found[name] = "|".join(map(re.escape, inside))
+    return found
 
 
 _OWN_TARGETS = ("ADAPTION_PROMPT", "TRAINABLE_TOKENS")

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, Search, Unsupported, above, at_least
+from tunefront.methods.base import Backbone, Exported, Library, Method, Recipe, Search, Unsupported, above, at_least
+from tunefront.methods.counterparts import bottlenecks, plugs_of
 from tunefront.methods.inject import plug
 
 
@@ -72,3 +73,10 @@ class Pfeiffer(Method):
             lambda host, width: Adapter(width, reduced_width(width, self.reduction), self.std),
             where="after",
         )
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """AdapterHub's `seq_bn`, reading what precedes the residual sum."""
+        if library != "adapterhub":
+            return super().exported(library, backbone)
+        adapters = plugs_of(backbone.model, "adapter")
+        return bottlenecks(backbone, adapters, "relu", attention=False, norms=self.norms)

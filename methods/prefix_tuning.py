@@ -13,7 +13,9 @@ from tunefront.methods.base import (
     AttentionShape,
     Backbone,
     Examples,
+    Exported,
     Harness,
+    Library,
     Method,
     Product,
     Recipe,
@@ -21,6 +23,7 @@ from tunefront.methods.base import (
     Search,
     at_least,
 )
+from tunefront.methods.counterparts import peft_prefix
 
 KeysValues = tuple[Tensor, Tensor]
 
@@ -139,3 +142,9 @@ class PrefixTuning(Method):
 
     def scorer(self, backbone: Backbone) -> Scorer:
         return backbone.score
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's, on decoders; without a reparametrization, which is gone."""
+        if library != "peft":
+            return super().exported(library, backbone)
+        return peft_prefix(backbone, list(cast(Prefix, backbone.model.lead)().values()), "PREFIX_TUNING")

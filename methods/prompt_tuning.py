@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
-from tunefront.methods.base import Backbone, Method, Recipe, Search, at_least
+from tunefront.methods.base import Backbone, Exported, Library, Method, Recipe, Search, at_least
+from tunefront.methods.counterparts import PROMPT, check_prompt
 
 COMMON = 5_000
 """Initial words are drawn from this many first entries of the vocabulary (Lester et al. 2021, section 3.2): the most
@@ -82,3 +83,18 @@ class PromptTuning(Method):
         special = set(tokenizer.all_special_ids)
         common = [word for word in range(vocabulary) if word not in special][:COMMON]
         return torch.tensor(common)[torch.randint(len(common), (self.length,))]
+
+    def exported(self, library: Library, backbone: Backbone) -> Exported:
+        """peft's, on decoders."""
+        if library != "peft":
+            return super().exported(library, backbone)
+        check_prompt(backbone)
+        prompt = cast(SoftPrompt, backbone.model.lead).prompts["decoder"]
+        config = {
+            "peft_type": "PROMPT_TUNING",
+            "num_virtual_tokens": self.length,
+            "token_dim": prompt.shape[1],
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": "RANDOM",
+        }
+        return Exported(config, {PROMPT: prompt})

@@ -13,8 +13,8 @@ from tests import ROOT
 from tests.structure import PACKAGES, back_imports, cycles, file_imports, imports, measured, room_imports
 
 ORDER = (
-    *("methods.torch_internals", "methods.sites", "methods.base", "methods.inject", "methods.checking"),
-    *("methods.registry", "methods.spelling", "methods"),
+    *("methods.torch_internals", "methods.sites", "methods.base", "methods.inject", "methods.counterparts"),
+    *("methods.checking", "methods.registry", "methods.spelling", "methods"),
     *("bench", "bench.errors", "bench.files", "bench.quiet", "bench.collector", "bench.settings", "bench.cells"),
     *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
     "bench.checkpoints",
@@ -27,11 +27,12 @@ ORDER = (
 own files, `bench` and `reports` for their `__init__`."""
 APART = frozenset({("bench.execution", "bench.suites")})
 """(room, earlier room that it may not import): the code that runs cells does not know where they come from."""
-SHARED = ("base", "checking", "inject", "registry", "spelling", "torch_internals")
+SHARED = ("base", "checking", "counterparts", "inject", "registry", "spelling", "torch_internals")
 """The files of methods/ that are no method. Those of methods/sites/ are none either, with the imports of a method."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
-CONTRACT_WORDS = {"features"}
-"""Names of methods that are also names in the contract: `Backbone.features` is the input of every head."""
+CONTRACT_WORDS = {"features", "peft"}
+"""Names of methods that are also names in the contract: `Backbone.features` is the input of every head, and peft a
+library for which a method can say its form."""
 LAZY = {
     "methods/peft.py": ("peft",),
     "methods/peft_adapters.py": ("peft", "safetensors"),
@@ -119,8 +120,9 @@ def _forbidden(path: str, module: str, inside: bool) -> str | None:
         return "only bench.cli imports reports"
     if rest[0] == "reports" and package == "bench" and not inside:
         return "reports are imported inside a command"
-    if room == "methods" and own != "methods" and second not in ("base", "inject", "sites", *METHOD_FILES):
-        return "a method imports methods.base, .inject, .sites and what it shares with other methods only"
+    for_methods = ("base", "counterparts", "inject", "sites", *METHOD_FILES)
+    if room == "methods" and own != "methods" and second not in for_methods:
+        return "a method imports methods.base, .counterparts, .inject, .sites and what methods share only"
     if (room, other) in APART:
         return f"{room} does not know {other}"
     if ORDER.index(other) > ORDER.index(room):

@@ -17,10 +17,10 @@ from typing import Any
 import torch
 
 from tests import ROOT
-from tests.conftest import FAMILIES, make_backbone, make_language_model
 from tests.toys import encode, fresh_copy, harness, toy_task
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.families import Backbone
+from tunefront.bench.models.tiny import FAMILIES, make_backbone, make_language_model
 from tunefront.methods.base import Unsupported
 from tunefront.methods.peft import Peft
 

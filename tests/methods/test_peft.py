@@ -7,6 +7,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,16 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from docs.scripts import peft_types
-from tests.conftest import make_backbone, make_language_model
+from tests.bench.checkpoints.kept import ran, record_path
+from tests.bench.execution.streams import alone, toy_tasks
 from tests.toys import encode, fit_without_steps, fresh_copy, harness, shake, toy_task
-from tunefront.bench.errors import ErrorCollector
+from tunefront import export
+from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.identity import label_of
 from tunefront.bench.execution.places import Missing, Places
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.families import Backbone
+from tunefront.bench.models.tiny import make_backbone, make_language_model
 from tunefront.bench.suites.sweeps import swept_methods
 from tunefront.bench.suites.validate import check_files
 from tunefront.methods.base import Batch, Unsupported
@@ -678,3 +682,32 @@ def test_the_table_has_every_type() -> None:
     written = peft_types.TABLE.read_text(encoding="utf-8")
     kinds: Callable[[], list[str]] = peft_types.kinds
     assert not [kind for kind in kinds() if f"| `{kind}` |" not in written]
+
+
+TYPES = ("LORA", "ADALORA", "VERA", "OFT", "LOHA", "IA3", "LN_TUNING", "PREFIX_TUNING", "PROMPT_TUNING", "DELORA")
+
+
+@installed
+@pytest.mark.parametrize("family", ["bert", "llama"])
+@pytest.mark.parametrize("kind", TYPES)
+def test_what_was_trained_is_an_adapter_of_peft_again(
+    kind: str, family: str, folders: dict[str, str], tmp_path: Path
+) -> None:
+    """Loaded by peft and compared before the export succeeds; what peft would compute otherwise is refused."""
+    tasks = toy_tasks(tmp_path / "data", 1)
+    (cell,) = alone(folders[family], tasks, (f"peft:type={kind}",), template=None if family == "bert" else "plain")
+    store, (record,) = ran([cell], tmp_path / "out")
+    assert record.status == "ok", record.reason
+    refused = kind == "VERA" or (kind == "PROMPT_TUNING" and family == "bert")
+    assert ("peft" in (record.servable or ())) != refused
+    if refused:
+        with pytest.raises(UserError, match="--to safetensors"):
+            export(record_path(store, record), "peft", tmp_path / "adapter")
+        return
+    export(record_path(store, record), "peft", tmp_path / "adapter")
+    again = replace(cell, method=parse(f'peft:folder="{tmp_path / "adapter"}"'))
+    other, (scored,) = ran([again], tmp_path / "again")
+    assert scored.status == "ok", scored.reason
+    first, second = store.predictions(record.key), other.predictions(scored.key)
+    for column in ("score_0", "score_1"):
+        assert second[column].tolist() == pytest.approx(first[column].tolist(), abs=1e-4)

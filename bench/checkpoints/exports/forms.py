@@ -5,14 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from tunefront.bench.checkpoints.exports.adapterhub import AdapterHub
 from tunefront.bench.checkpoints.exports.merged import Merged
+from tunefront.bench.checkpoints.exports.peft_adapter import PeftAdapter
 from tunefront.bench.checkpoints.exports.tensors import Tensors
 from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
     from tunefront.bench.checkpoints.exports.form import Exportable, Form
 
-FORMS: Mapping[str, Form] = {"merged": Merged(), "safetensors": Tensors()}
+FORMS: Mapping[str, Form] = {
+    "merged": Merged(),
+    "peft": PeftAdapter(),
+    "adapterhub": AdapterHub(),
+    "safetensors": Tensors(),
+}
 """Every form by its name, the most portable first."""
 
 

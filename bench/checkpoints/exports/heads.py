@@ -82,13 +82,18 @@ def _found(key: ConfigKey, pooling: str, activation: str | None, outputs: int) -
     kept = _kept(base, pooling)
     extra = {name: value for name, value in whole.named_parameters() if name not in {f"{prefix}.{k}" for k in kept}}
     names = _by_shape(extra, outputs, int(small.hidden_size), activation is not None)
-    computed = f"{type(whole).__name__} computes something else than a head on {_POOLED[pooling]}"
+    computed = f"{type(whole).__name__} computes something else than a head on {POOLED[pooling]}"
     if names is None or not _computes_the_same(whole, base, pooling, activation, names):
         return f"{computed}, which no class of transformers has for {architecture}"
     return HeadNames(names, prefix)
 
 
-_POOLED = {"pooler": "the pooler's state", "first": "the first token's state", "mean": "the mean of the tokens' states"}
+POOLED: Mapping[str, str] = {
+    "pooler": "the pooler's state",
+    "first": "the first token's state",
+    "mean": "the mean of the tokens' states",
+}
+"""What a head reads, by the name of its pooling."""
 
 
 def _small(config: Any, outputs: int) -> Any:  # Any: as above
@@ -133,14 +138,19 @@ def _computes_the_same(
         inputs = random_inputs(whole)
         expected = whole(**inputs).logits
         output = base(**inputs)
-        states = output.last_hidden_state
-        pooled = output.pooler_output if pooling == "pooler" else states[:, 0] if pooling == "first" else states.mean(1)
+        pooled = pooled_states(output, pooling)
         own = {ours: whole.get_parameter(name) for name, ours in names.items()}
         if activation is not None:
             function = _activation(activation)
             pooled = function(nn.functional.linear(pooled, own["head.dense.weight"], own["head.dense.bias"]))
         got = nn.functional.linear(pooled, own["head.output.weight"], own["head.output.bias"])
     return close(got, expected)
+
+
+def pooled_states(output: Any, pooling: str) -> Tensor:  # Any: the output of an encoder of transformers
+    """The states (rows, width) that a head reads, of rows without padding."""
+    states: Tensor = output.pooler_output if pooling == "pooler" else output.last_hidden_state
+    return states if pooling == "pooler" else states[:, 0] if pooling == "first" else states.mean(1)
 
 
 def _activation(name: str) -> nn.Module:

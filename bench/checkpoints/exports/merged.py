@@ -63,7 +63,7 @@ class Merged:
     def write(self, fitted: Fitted, stored: StoredCheckpoint, folder: Path) -> list[str]:
         """Writes the model, loads it again and compares its logits with those of the fitted model."""
         backbone = fitted.backbone
-        expected, inputs = logits(backbone), _sample(backbone)
+        expected, inputs = logits(backbone), sample(backbone)
         with quiet():
             kind = save_model(fitted, folder)
             backbone.tokenizer.save_pretrained(folder)
@@ -161,7 +161,7 @@ def labelled(config: Any, task: Task) -> Any:  # Any: transformers' configuratio
 
 def logits(backbone: Backbone) -> Tensor:
     """The fitted model's own logits of random rows: of the classes, or of the next token at every place."""
-    inputs = _sample(backbone)
+    inputs = sample(backbone)
     rows = torch.arange(len(inputs["input_ids"]))
     with torch.inference_mode():
         if isinstance(backbone, Encoder):
@@ -170,7 +170,8 @@ def logits(backbone: Backbone) -> Tensor:
         return output
 
 
-def _sample(backbone: Backbone) -> dict[str, Tensor]:
+def sample(backbone: Backbone) -> dict[str, Tensor]:
+    """Random rows as inputs of a model of the backbone's family."""
     inputs = random_inputs(backbone.model)
     if backbone.sites.family == "seq2seq":
         inputs["decoder_input_ids"] = inputs["input_ids"].flip(1)

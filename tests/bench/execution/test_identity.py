@@ -26,11 +26,18 @@ NOT_DECIDING = (
     # It times queries after everything that a key stands for; the record's version says what these seconds mean.
     "bench/execution/latency.py",
     # What is kept of a fitted cell, and where else it can be loaded.
-    *("bench/checkpoints/__init__.py", "bench/checkpoints/[lms]*.py", "bench/checkpoints/exports/[_fhmpt]*.py"),
+    *("bench/checkpoints/__init__.py", "bench/checkpoints/[lms]*.py", "bench/checkpoints/exports/[!w]*.py"),
     # Files whose data has its own fingerprint: the rows of a task, methods, sites.
     *("bench/data/sources/*.py", "bench/data/archives/*.py", "bench/data/overlap.py", "bench/data/hashing.py"),
     "bench/data/reading.py",
-    *("methods/__init__.py", "methods/checking.py", "methods/registry.py", "methods/spelling.py", "methods/sites/*.py"),
+    *(
+        "methods/__init__.py",
+        "methods/checking.py",
+        "methods/counterparts.py",
+        "methods/registry.py",
+        "methods/spelling.py",
+        "methods/sites/*.py",
+    ),
 )
 """Files that a cell imports and whose code is not part of its key."""
 

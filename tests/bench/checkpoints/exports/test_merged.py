@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.bench.checkpoints.kept import ran, record_path, scored_rows
 from tests.bench.execution.streams import alone, toy_tasks
 from tests.toys import pair_id, shipped
 from tunefront import export, predict
+from tunefront.bench.checkpoints.exports.forms import FORMS
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.tiny import FAMILIES
 from tunefront.bench.records import Record
@@ -74,7 +76,7 @@ def test_a_language_model_is_one_of_transformers(
     assert not any(report.values()), report
 
 
-@pytest.mark.parametrize("family", ["bert", "gpt2"])
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 @pytest.mark.parametrize("method", shipped(), ids=pair_id)
 def test_servable_says_which_forms_there_are(
     method: Method, family: str, folders: dict[str, str], tmp_path: Path
@@ -84,8 +86,10 @@ def test_servable_says_which_forms_there_are(
     if record.status == "skipped":
         pytest.skip(record.reason or "")
     assert record.servable is not None
-    for form in ("merged", "safetensors"):
+    for form in FORMS:
         out = tmp_path / form
+        if form == "peft" and find_spec("peft") is None:
+            continue
         if form in record.servable:
             export(path, form, out)
             assert (out / "manifest.json").is_file()
