@@ -177,9 +177,11 @@ def _shared_by_equals(scores: Sequence[float | None], chances: Sequence[float]) 
 
 
 def find_searches(records: Sequence[Record]) -> list[Search]:
-    """The searches of these records of any status, by method, in the order of backbones, tasks and methods."""
+    """The searches of these records of any status, by backbone, training rows, task and method. Without its first trial
+    a search is none: another one in the same folder has asked for the same cells."""
     trials = [record for record in records if record.search.number is not None and record.status != "planned"]
-    return [_search(group) for group in group_by(trials, _where).values()]
+    groups = group_by(trials, _where).values()
+    return [_search(group) for group in groups if any(record.search.number == 1 for record in group)]
 
 
 def _where(record: Record) -> tuple[object, ...]:

@@ -188,10 +188,11 @@ def _leaders(methods: Sequence[Searched], shown: Sequence[int]) -> list[str]:
         return []
     first, last = (max(known, key=lambda label, place=place: known[label][place]) for place in (0, 1))  # type: ignore[misc]
     one, many = units.points(known[first][0] / 100), units.points(known[last][1] / 100)
-    text = f"With 1 trial {first} is expected to score most ({one}), with {shown[-1]} trials {last} ({many})."
+    scores = "is expected to score" if all(method.sampler in EXCHANGEABLE for method in compared) else "scores"
+    text = f"With 1 trial {first} {scores} most ({one}), with {shown[-1]} trials {last} ({many})."
     if first == last:
         most = "" if len(known) < 2 else " most"
-        text = f"{first} is expected to score{most} with 1 trial ({one}) and with {shown[-1]} trials ({many})."
+        text = f"{first} {scores}{most} with 1 trial ({one}) and with {shown[-1]} trials ({many})."
     if len(known) < 2:
         return [text]
     gains = {label: many - one for label, (one, many) in known.items()}

@@ -124,6 +124,15 @@ def test_searches_are_told_apart_by_how_they_drew() -> None:
     assert find_searches([record()]) == []
 
 
+def test_what_another_search_left_is_no_search() -> None:
+    """Its first trials are cells of the other one, whose records say so."""
+    left = searched([(0.5, 0.5)] * 4, first=5)
+    assert find_searches(left) == []
+    assert [search.sampler for search in find_searches([*left, *searched([(0.6, 0.6)] * 4, sampler="optuna")])] == [
+        "optuna"
+    ]
+
+
 def test_numbers_in_a_spelled_method_are_read() -> None:
     made = record(method="lora:rank=8,alpha=0.5,sites=query_value,scale=none")
     values = tried_values(made)
