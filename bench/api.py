@@ -470,7 +470,7 @@ def export(checkpoint: str | Path, to: str, out: str | Path, *, backbone: str | 
     from tunefront.bench.checkpoints.loading import open_checkpoint
 
     form = check_form(to)
-    stored, fitted = open_checkpoint(str(checkpoint), backbone)
+    stored, fitted = open_checkpoint(str(checkpoint), backbone, device="cpu")
     return export_checkpoint(fitted, stored, form, Path(out))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from tunefront.bench.training.harness import Report
     from tunefront.methods.base import AfterStep, Batch, Examples, Prefix, Scorer
     from tunefront.methods.base import Backbone as MethodsBackbone
+
+
+log = logging.getLogger("tunefront")
 
 
 class _Loading(MeasuringHarness):
@@ -126,8 +130,13 @@ def restored(
     return method.scorer(on)
 
 
-def load_checkpoint(stored: StoredCheckpoint, session: Session, backbone: str | None = None) -> Fitted:
-    """A checkpoint on its backbone; `backbone` is where that lies now, None for where it lay.
+def load_checkpoint(
+    stored: StoredCheckpoint, session: Session, backbone: str | None = None, device: str | None = None
+) -> Fitted:
+    """A checkpoint on its backbone.
+
+    Args: backbone, where that lies now, None for where it lay; device, None for the one that it was trained on or,
+    where that is not available, the CPU, with a warning.
 
     Errors: UserError if the backbone is not found or is another one, if the method is not known, or if the tensors do
     not fit.
@@ -138,7 +147,7 @@ def load_checkpoint(stored: StoredCheckpoint, session: Session, backbone: str | 
     check_backbone(manifest, name)
     demonstrations = tuple(row.row() for row in manifest.demonstrations)
     task = manifest.task.task(demonstrations)
-    pretrained = session.pretrained(name, cell.config.device)
+    pretrained = session.pretrained(name, device or _device(cell.config.device))
     try:
         copy = pretrained.fresh_copy(task, cell.seed, cell.recipe.dropout, _prompting(manifest))
         cell.method.attach(copy)
@@ -164,7 +173,7 @@ def load_checkpoint(stored: StoredCheckpoint, session: Session, backbone: str | 
 
 
 def open_checkpoint(
-    place: str, backbone: str | None = None, method_files: Sequence[str] = (), session: Session | None = None
+    place: str, backbone: str | None = None, method_files: Sequence[str] = (), device: str | None = None
 ) -> tuple[StoredCheckpoint, Fitted]:
     """The checkpoint at `place`, and the fitted method that it gives; `method_files` are users' files that define
     methods. Errors: UserError as `find_checkpoint` and `load_checkpoint`, and for a file that cannot be imported."""
@@ -174,7 +183,15 @@ def open_checkpoint(
         except ValueError as error:
             raise UserError(f"--method: {error}") from error
     stored = find_checkpoint(place)
-    return stored, load_checkpoint(stored, session or Session(), backbone)
+    return stored, load_checkpoint(stored, Session(), backbone, device)
+
+
+def _device(trained_on: str) -> str:
+    """The device on which a checkpoint is loaded."""
+    if torch.device(trained_on).type != "cuda" or torch.cuda.is_available():
+        return trained_on
+    log.warning("it was trained on %s, which is not available here: it is loaded onto the CPU", trained_on)
+    return "cpu"
 
 
 def check_backbone(manifest: Manifest, name: str) -> None:

@@ -32,7 +32,7 @@ def export(
         with errors.status("reading the checkpoint and its backbone"):
             from tunefront.bench.checkpoints.loading import open_checkpoint
 
-            stored, fitted = open_checkpoint(checkpoint, backbone, method or ())
+            stored, fitted = open_checkpoint(checkpoint, backbone, method or (), device="cpu")
             notes = export_checkpoint(fitted, stored, form, Path(out).expanduser())
         console = Console()
         print_plain(console, f"{fitted.manifest.title}: {out} has {form.about}.")

@@ -38,7 +38,7 @@ FEW = ("bert", "gpt2", "llama", "t5")
 """One of each kind: an encoder, a decoder with fused projections, one with separate ones, an encoder-decoder."""
 ROWS = 20
 STEPS = 2
-NEAR = 0.1
+NEAR = 0.03
 """The share of the largest state below which a model starts near the pretrained one."""
 
 

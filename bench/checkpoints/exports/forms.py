@@ -9,6 +9,7 @@ from tunefront.bench.checkpoints.exports.adapterhub import AdapterHub
 from tunefront.bench.checkpoints.exports.merged import Merged
 from tunefront.bench.checkpoints.exports.peft_adapter import PeftAdapter
 from tunefront.bench.checkpoints.exports.tensors import Tensors
+from tunefront.bench.errors import in_short
 from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
@@ -34,4 +35,6 @@ def reason_against(form: Form, subject: Exportable) -> str | None:
         form.check(subject)
     except Unsupported as reason:
         return str(reason)
+    except Exception as error:  # of a user's own `exported` or `scorer`
+        return in_short(error)
     return None

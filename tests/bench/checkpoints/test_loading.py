@@ -152,6 +152,20 @@ def test_a_manifest_that_cannot_be_used_says_why(
         open_checkpoint(str(tmp_path / "changed.safetensors"))
 
 
+def test_without_the_device_that_it_was_trained_on_it_runs_on_the_cpu(
+    backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (cell,) = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
+    store, (record,) = ran([cell], tmp_path / "out")
+    content = store.checkpoint(record)
+    assert content is not None
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "gpu.safetensors").write_bytes(changed(content, settings={**record.settings, "device": "cuda:0"}))
+    _, fitted = open_checkpoint(str(tmp_path / "gpu.safetensors"))
+    assert digest_of(fitted.scores(fitted.encode(scored_rows(cell)))) == record.scores.sha256
+    assert "cuda:0" in caplog.text
+
+
 def test_what_is_no_checkpoint_says_what_to_give(backbones: dict[str, str], tmp_path: Path) -> None:
     cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",))
     store, (record,) = ran(cells, tmp_path / "out")
