@@ -443,19 +443,26 @@ def predict(
     """
     quiet_libraries()
     from tunefront.bench.checkpoints.loading import open_checkpoint
-    from tunefront.bench.checkpoints.prediction import check_place, predict_file, predicted_frame, read_rows
+    from tunefront.bench.checkpoints.prediction import (
+        answers_to,
+        check_place,
+        frame_of_answers,
+        read_rows,
+        write_answers,
+    )
     from tunefront.bench.data.sources.file_name import FRAME
     from tunefront.bench.data.sources.frames import is_frame, store
 
     if out is not None:
         check_place(Path(out))
-    stored, fitted = open_checkpoint(str(checkpoint), backbone)
+    _, fitted = open_checkpoint(str(checkpoint), backbone)
     if not (isinstance(data, (str, Path)) or is_frame(data)):
         raise UserError(f"data must be the path of a file of rows or a pandas DataFrame, got {type(data).__name__}.")
     place = str(data) if isinstance(data, (str, Path)) else f"{FRAME}{store(cast('pd.DataFrame', data))}"
+    answers = answers_to(fitted, read_rows(fitted, place))
     if out is not None:
-        predict_file(fitted, stored.sha256, place, Path(out))
-    return predicted_frame(fitted, read_rows(fitted, place))
+        write_answers(answers, Path(out))
+    return frame_of_answers(answers)
 
 
 def export(checkpoint: str | Path, to: str, out: str | Path, *, backbone: str | None = None) -> list[str]:

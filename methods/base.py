@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, get_args
 
 if TYPE_CHECKING:
@@ -413,6 +413,10 @@ class Method(ABC):
         """Learns from `examples`; returns batch -> (batch, choices) scores, higher is better."""
         harness.train(backbone.trainable(), backbone.loss, examples)
         return backbone.score
+
+    def portable(self) -> Method:
+        """The method without the files that it reads, for a checkpoint whose tensors hold what they held."""
+        return replace(self, **dict.fromkeys(self.files))
 
     def expect(self, backbone: Backbone, stored: Mapping[str, Tensor]) -> None:  # noqa: B027  # few methods need it
         """Adds to the model what `fit` adds, so that the tensors of a checkpoint find their places: called after

@@ -226,6 +226,13 @@ class Peft(Method):
     def scorer(self, backbone: Backbone) -> Scorer:
         return backbone.score
 
+    def portable(self) -> Peft:
+        """A finished adapter as its configuration."""
+        if self.folder is None:
+            return self
+        kind, settings = self._settings()
+        return Peft(type=kind, config=canonical(without(ABOUT_A_MODEL, settings)))
+
     def exported(self, library: Library, backbone: Backbone) -> Exported:
         """peft's own configuration and tensors; a finished adapter is a folder of peft already."""
         if library != "peft":

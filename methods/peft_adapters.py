@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.methods.base import Backbone, Unsupported
+from tunefront.methods.inject import has_values
 from tunefront.methods.peft_configs import (
     ABOUT_A_MODEL,
     ADAPTER,
@@ -90,10 +91,16 @@ def _check_tensors(path: Path) -> None:
 def tensors_of(folder: Path, model: nn.Module) -> dict[str, Tensor]:
     """The tensors of a finished adapter by their names in this model. peft's names are those in a model with a head
     around the pretrained one; an encoder here is the pretrained model itself."""
+    from safetensors import safe_open
     from safetensors.torch import load_file
 
     inner = f"{model.base_model_prefix}." if getattr(model, "base_model", None) is model else ""
-    names: dict[str, Tensor] = load_file(folder / TENSORS_FILE)
+    names: dict[str, Tensor]
+    if has_values(next(model.parameters())):
+        names = load_file(folder / TENSORS_FILE)
+    else:  # a forecast, whose tensors have shapes alone
+        with safe_open(folder / TENSORS_FILE, framework="pt") as file:
+            names = {name: torch.empty(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118  # not a mapping
     return {_own_name(name).removeprefix(inner): tensor for name, tensor in names.items()}
 
 

@@ -149,6 +149,8 @@ def load_checkpoint(
     task = manifest.task.task(demonstrations)
     pretrained = session.pretrained(name, device or _device(cell.config.device))
     try:
+        if task.kind == "multiple choice" and manifest.template is None:
+            raise ValueError("it has no prompt template, and its choices stand in one")
         copy = pretrained.fresh_copy(task, cell.seed, cell.recipe.dropout, _prompting(manifest))
         cell.method.attach(copy)
         subject = Subject(copy.model, cell.recipe, cell.seed, ("loaded", manifest.key), cell.config.eval_batch_size)
@@ -162,7 +164,7 @@ def load_checkpoint(
             scorer = restored(cell.method, copy, tensors)
         if stored.seeds != seeds_of(copy.model):
             raise ValueError("its frozen random numbers have other seeds")
-    except (Unsupported, ValueError) as error:
+    except (Unsupported, ValueError, TypeError, RuntimeError, LookupError) as error:
         raise UserError(
             f"{stored.source} cannot be loaded onto {name}: {error}. It was made by {manifest.label} on "
             f"{manifest.backbone} ({manifest.architecture}) with tunefront {manifest.versions.get('tunefront', '?')}; "
@@ -188,7 +190,11 @@ def open_checkpoint(
 
 def _device(trained_on: str) -> str:
     """The device on which a checkpoint is loaded."""
-    if torch.device(trained_on).type != "cuda" or torch.cuda.is_available():
+    try:
+        kind = torch.device(trained_on).type
+    except RuntimeError as error:
+        raise UserError(f"the checkpoint was trained on {trained_on!r}, which is no device of torch.") from error
+    if kind == "cpu" or (kind == "cuda" and torch.cuda.is_available()):
         return trained_on
     log.warning("it was trained on %s, which is not available here: it is loaded onto the CPU", trained_on)
     return "cpu"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.data.task import Kind, MetricSpec, Row, Task
@@ -82,6 +81,13 @@ class StoredTask(_Part):
     label_names: tuple[str, ...]
     metrics: tuple[tuple[str, tuple[str, ...] | None], ...]
 
+    @field_validator("label_names")
+    @classmethod
+    def _differ(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        if len(set(names)) < len(names):
+            raise ValueError("two labels have the same name")
+        return names
+
     @classmethod
     def of(cls, task: Task) -> StoredTask:
         """The task as it is stored."""
@@ -149,8 +155,7 @@ class Manifest(_Part):
     def as_method(self) -> Method:
         """The method. UserError if it is not known here; a user's own is known once its file is imported."""
         try:
-            method = parse(self.method, files=False)
-            return replace(method, **dict.fromkeys(method.files))  # what they held is in the tensors
+            return parse(self.method, files=False)
         except UnknownMethod as error:
             where = f"; it was defined in {self.method_file}: give that file with --method" if self.method_file else ""
             raise UserError(f"the method of the checkpoint is not known here: {error}{where}") from error
@@ -159,8 +164,11 @@ class Manifest(_Part):
 
     def cell(self) -> Cell:
         """The cell, as far as scoring depends on it. UserError as `as_method`, and for settings that are none."""
-        config: RunConfig = build(self.settings, RunConfig)
-        recipe: Recipe = build(self.recipe, Recipe)
+        try:
+            config: RunConfig = build(self.settings, RunConfig)
+            recipe: Recipe = build(self.recipe, Recipe)
+        except TypeError as error:  # a field that there is not
+            raise UserError(f"the manifest of the checkpoint has settings that are none here: {error}.") from error
         template = None if self.template is None else self.template.name
         method = self.as_method()
         return Cell(method, self.backbone, self.task.name, recipe, seed=self.seed, template=template, config=config)

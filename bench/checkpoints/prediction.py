@@ -48,7 +48,8 @@ class Predicted:
 @dataclass(frozen=True)
 class Answer:
     """The answer to a row: its number in the file from 1, its id there, the label (the text of the choice, or the
-    value), and for every label its score and probability, None for regression. All are None for a row without text."""
+    value), and for every label (of a choice its place, from 0) its probability and score, None for regression. All are
+    None for a row without text."""
 
     row: int
     id: str | None
@@ -81,8 +82,8 @@ def answers_of(fitted: Fitted, rows: Sequence[UnlabelledRow]) -> Iterator[Answer
 
     Errors: UserError, with the number of the row in its file, for one that the prompt template cannot render.
     """
-    asked = [row for row in rows if row.has_text]
-    answered: dict[int, Answer] = {row.number: Answer(row.number, row.id, None) for row in rows if not row.has_text}
+    asked = [row for row in rows if can_be_asked(fitted, row)]
+    answered = {row.number: Answer(row.number, row.id, None) for row in rows}
     if asked:
         try:
             scores = fitted.scores(fitted.encode([row.row for row in asked]))
@@ -94,20 +95,29 @@ def answers_of(fitted: Fitted, rows: Sequence[UnlabelledRow]) -> Iterator[Answer
     return (answered[row.number] for row in rows)
 
 
+def can_be_asked(fitted: Fitted, row: UnlabelledRow) -> bool:
+    """Whether a row has text and, for a prompt that writes the choices, all of these: one that is missing would stand
+    there as a word."""
+    stored = fitted.manifest.template
+    return row.has_text and not (row.lacks_choice and stored is not None and stored.jinja is not None)
+
+
 def _answer(fitted: Fitted, row: UnlabelledRow, scores: Tensor) -> Answer:
     task = fitted.task
     (best,) = predictions_of(task, scores[None])
     if task.kind == "regression":
         return Answer(row.number, row.id, float(best))
-    names = task.label_names if task.kind == "classification" else _choices(fitted, row.row)
+    is_choice = task.kind == "multiple choice"
+    names = _choices(fitted, row.row) if is_choice else task.label_names
+    keys = [str(place) for place in range(len(names))] if is_choice else names  # every row has texts of its own
     kept = [place for place, value in enumerate(scores.tolist()) if value > float("-inf")]
     probabilities = fitted.probabilities(scores)
     return Answer(
         row.number,
         row.id,
         names[int(best)],
-        {names[place]: float(probabilities[place]) for place in kept},
-        {names[place]: float(scores[place]) for place in kept},
+        {keys[place]: float(probabilities[place]) for place in kept},
+        {keys[place]: float(scores[place]) for place in kept},
     )
 
 
@@ -139,23 +149,27 @@ def predict_file(fitted: Fitted, sha256: str, file: Path | str, out: Path, repor
                 _flush(kept)
                 if report is not None:
                     report(start + len(chunk), len(rows))
-        _finish(partial, out)
+        write_answers([json.loads(line) for line in _lines(partial)[1:]], out)
+        partial.unlink()
+    except UserError:
+        if len(_lines(partial)) <= 1:  # nothing to go on with
+            partial.unlink(missing_ok=True)
+        raise
     except OSError as error:
         raise UserError(f"{out} cannot be written: {explain_os_error(error)}") from error
-    return Predicted(out, len(rows), done, sum(not row.has_text for row in rows))
+    return Predicted(out, len(rows), done, sum(not can_be_asked(fitted, row) for row in rows))
 
 
-def predicted_frame(fitted: Fitted, rows: Sequence[UnlabelledRow]) -> pd.DataFrame:
-    """The answers to rows as a table; see `Answer`. For each label it has a probability and a score."""
-    answers = [
+def answers_to(fitted: Fitted, rows: Sequence[UnlabelledRow]) -> list[dict[str, Any]]:  # Any: the fields of an answer
+    """The answers to all rows, in chunks as `predict_file` makes them."""
+    return [
         vars(answer)
         for start in range(0, len(rows), CHUNK)
         for answer in answers_of(fitted, rows[start : start + CHUNK])
     ]
-    return _frame(answers)
 
 
-def _frame(answers: Sequence[dict[str, Any]]) -> pd.DataFrame:  # Any: the fields of an answer
+def frame_of_answers(answers: Sequence[dict[str, Any]]) -> pd.DataFrame:  # Any: the fields of an answer
     import pandas as pd
 
     named = ("probabilities", "scores")
@@ -178,21 +192,22 @@ def _has_ids(answers: Sequence[dict[str, Any]]) -> bool:  # Any: as above
 def _begin(partial: Path, head: str) -> int:
     """Starts the file of answers, or takes those that a stopped call has left of the same rows; returns their
     number."""
-    known = _complete_lines(partial)
+    known = _lines(partial)
     if not known or known[0] != head:
         known = [head]
+    known = known[: 1 + (len(known) - 1) // CHUNK * CHUNK]  # whole chunks: batches are made within them
     with writing(partial) as file:
         file.write("".join(f"{line}\n" for line in known).encode())
     return len(known) - 1
 
 
-def _complete_lines(partial: Path) -> list[str]:
-    """The lines that were written whole; empty without a file."""
+def _lines(partial: Path) -> list[str]:
+    """The lines that were written whole; empty without a file. Only a line feed ends one: texts may hold other ends."""
     try:
         text = partial.read_text(encoding="utf-8")
     except (FileNotFoundError, UnicodeDecodeError):
         return []
-    return text[: text.rfind("\n") + 1].splitlines()
+    return text.split("\n")[:-1]
 
 
 def _flush(file: IO[str]) -> None:
@@ -200,20 +215,18 @@ def _flush(file: IO[str]) -> None:
     os.fsync(file.fileno())
 
 
-def _finish(partial: Path, out: Path) -> None:
-    """Turns the answers into the format of `out`."""
-    lines = partial.read_text(encoding="utf-8").splitlines()[1:]
+def write_answers(answers: Sequence[dict[str, Any]], out: Path) -> None:  # Any: as above
+    """Writes answers in the format of `out`, whole or not at all. Errors: OSError."""
     with writing(out) as file:
         if out.suffix.lower() == ".jsonl":
-            file.write("".join(f"{line}\n" for line in lines).encode())
+            file.write("".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in answers).encode())
+            return
+        table = frame_of_answers(answers)
+        if out.suffix.lower() == ".parquet":
+            table.to_parquet(file, index=False)
         else:
-            table = _frame([json.loads(line) for line in lines])
-            if out.suffix.lower() == ".parquet":
-                table.to_parquet(file, index=False)
-            else:
-                safe = table.map(escape_formula).rename(columns=lambda name: str(escape_formula(name)))
-                file.write(safe.to_csv(index=False, lineterminator="\n").encode())
-    partial.unlink()
+            safe = table.map(escape_formula).rename(columns=lambda name: str(escape_formula(name)))
+            file.write(safe.to_csv(index=False, lineterminator="\n").encode())
 
 
 def _digest(file: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,14 @@ def find_checkpoint(place: str) -> StoredCheckpoint:
         if not found.is_file():
             raise UserError(_advice(path))
         path = found
-    return _of_file(path)
+    stored = _of_file(path)
+    named = _named_digest(path)
+    if named is not None and named != stored.sha256:
+        raise UserError(
+            f"{path} is not the file that was written: its content has another sha256 than was noted then "
+            f"({named[:12]}...). Export it again, or train again with --keep checkpoints."
+        )
+    return stored
 
 
 def _at_url(url: str) -> StoredCheckpoint:
@@ -63,6 +71,20 @@ def _at_url(url: str) -> StoredCheckpoint:
     return _parsed(content, f"the checkpoint of {url}")
 
 
+def _named_digest(path: Path) -> str | None:
+    """The sha256 that a file has by its name, or by the manifest beside it in an exported folder; None if none says."""
+    if re.fullmatch(r"[0-9a-f]{64}", path.stem):
+        return path.stem
+    try:
+        beside = json.loads((path.parent / MANIFEST_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    digest = beside.get("checkpoint_sha256") if isinstance(beside, dict) else None
+    return digest if path.name == FILE_NAME and isinstance(digest, str) else None
+
+
+MANIFEST_NAME = "manifest.json"
+"""The name of the manifest in an exported folder."""
 FILE_NAME = "checkpoint.safetensors"
 """The name of the checkpoint in an exported folder."""
 

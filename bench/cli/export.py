@@ -20,8 +20,8 @@ def export(
 
     merged: a whole model for transformers and any server, wherever the method merges into the weights. peft: an adapter
     of Hugging Face peft. adapterhub: one of AdapterHub's adapters. safetensors: the trained tensors and a manifest,
-    for every method. What was written is loaded again, and its logits are compared, before the command succeeds. A form
-    that cannot express the method exactly is refused, with what can be done instead.
+    for every method. A merged model or an adapter of peft is loaded again, and its logits are compared, before the
+    command succeeds. A form that cannot express the method exactly is refused, with what can be done instead.
     """
     errors = Console(stderr=True)
     with handle_errors(errors, debug), warnings_on(errors):

@@ -48,7 +48,7 @@ def predict(
             )
         if predicted.n_empty:
             log.warning(
-                "%s of %s have no text, and so no answer", f"{predicted.n_empty:,}", plural(predicted.n_rows, "row")
+                "%s of %s lack a text, and so have no answer", f"{predicted.n_empty:,}", plural(predicted.n_rows, "row")
             )
         earlier = f", {predicted.n_earlier:,} of them by an earlier call" if predicted.n_earlier else ""
         print_plain(Console(), f"{plural(predicted.n_rows, 'row')} answered{earlier}: {predicted.path}")

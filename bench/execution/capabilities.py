@@ -36,7 +36,7 @@ ARCHITECTURES = (*FAMILIES, *LANGUAGE_MODELS)
 """The architectures that a tiny model can be made of."""
 FEW = ("bert", "gpt2", "llama", "t5")
 """One of each kind: an encoder, a decoder with fused projections, one with separate ones, an encoder-decoder."""
-ROWS = 20
+ROWS = 12
 STEPS = 2
 NEAR = 0.03
 """The share of the largest state below which a model starts near the pretrained one."""

@@ -33,6 +33,7 @@ from tunefront.bench.training.feature_cache import FeatureStore
 from tunefront.bench.training.harness import CellHarness, MeasuringHarness, Report
 from tunefront.bench.training.instruments import Subject
 from tunefront.methods.base import Scorer, Unsupported
+from tunefront.methods.spelling import spell
 
 
 class Source(Protocol):
@@ -145,7 +146,7 @@ class Setup:
         return Manifest(
             key=identity.key,
             label=identity.label,
-            method=cell.spelled,
+            method=spell(cell.method.portable()),
             method_file=identity.method_file,
             recipe=as_scalars(cell.recipe),
             settings=as_scalars(cell.config),

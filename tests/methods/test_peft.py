@@ -17,13 +17,15 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from docs.scripts import peft_types
-from tests.bench.checkpoints.kept import ran, record_path
+from tests.bench.checkpoints.kept import ran, record_path, scored_rows
 from tests.bench.execution.streams import alone, toy_tasks
 from tests.toys import encode, fit_without_steps, fresh_copy, harness, shake, toy_task
-from tunefront import export
+from tunefront import export, plan
+from tunefront.bench.checkpoints.loading import open_checkpoint
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.identity import label_of
 from tunefront.bench.execution.places import Missing, Places
+from tunefront.bench.execution.predictions import digest_of
 from tunefront.bench.models import checkpoints
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.tiny import make_backbone, make_language_model
@@ -711,3 +713,39 @@ def test_what_was_trained_is_an_adapter_of_peft_again(
     first, second = store.predictions(record.key), other.predictions(scored.key)
     for column in ("score_0", "score_1"):
         assert second[column].tolist() == pytest.approx(first[column].tolist(), abs=1e-4)
+
+
+@installed
+def test_a_finished_adapter_is_in_its_checkpoint_and_can_be_planned(
+    language_models: dict[str, str], tmp_path: Path
+) -> None:
+    tasks = toy_tasks(tmp_path / "data", 1)
+    (cell,) = alone(language_models["llama"], tasks, ("peft:type=LORA",), template="plain")
+    store, (record,) = ran([cell], tmp_path / "out")
+    folder = tmp_path / "adapter"
+    export(record_path(store, record), "peft", folder)
+    again = replace(cell, method=parse(f'peft:folder="{folder}"'))
+    store, (scored,) = ran([again], tmp_path / "again")
+    (planned,) = plan(methods=[again.method], backbones=[cell.backbone], tasks=tasks, shots=[8]).records
+    assert planned.status == "planned", planned.reason
+    shutil.rmtree(folder)
+    stored, fitted = open_checkpoint(record_path(store, scored))
+    assert digest_of(fitted.scores(fitted.encode(scored_rows(again)))) == scored.scores.sha256
+    assert "folder=none" in stored.manifest.method
+
+
+@installed
+@pytest.mark.parametrize("kind", ["PREFIX_TUNING", "LORA"])
+def test_prompts_before_pairs_that_peft_would_not_tell_apart_are_not_exported(
+    kind: str, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "pairs"
+    folder.mkdir()
+    rows = [{"first": "good film", "second": "bad book", "label": number % 2} for number in range(16)]
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    meta = {"task_type": "classification", "input_fields": ["first", "second"], "label_names": ["a", "b"]}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    cells = alone(backbones["bert"], [f"dir:{folder}"], (f"peft:type={kind}",))
+    _, (record,) = ran(cells, tmp_path / "out")
+    assert ("peft" in (record.servable or ())) == (kind == "LORA")

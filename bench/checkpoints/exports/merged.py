@@ -14,7 +14,7 @@ from tunefront.bench.checkpoints.exports.heads import ConfigKey, close, head_nam
 from tunefront.bench.checkpoints.exports.pooled import check_pooled, pooled_logits, write_pooled
 from tunefront.bench.checkpoints.exports.tensors import write_manifest
 from tunefront.bench.errors import UserError
-from tunefront.bench.models.families.encoder import Encoder
+from tunefront.bench.models.families.encoder import Encoder, limit_of
 from tunefront.bench.models.fit import auto_class
 from tunefront.bench.quiet import quiet
 from tunefront.methods.base import Batch, Unsupported
@@ -66,7 +66,7 @@ class Merged:
         expected, inputs = logits(backbone), sample(backbone)
         with quiet():
             kind = save_model(fitted, folder)
-            backbone.tokenizer.save_pretrained(folder)
+            _save_tokenizer(fitted, folder)
             if kind is None and isinstance(backbone, Encoder):
                 name, got = "SentenceTransformer", pooled_logits(folder, backbone, inputs)
             else:
@@ -82,6 +82,15 @@ class Merged:
         write_manifest(fitted, stored, folder)
         what = ", whose embeddings of texts are the logits" if kind is None else ""
         return [f"loads as {name}{what}; logits differ by at most {difference:.1e}"]
+
+
+def _save_tokenizer(fitted: Fitted, folder: Path) -> None:
+    """Writes the tokenizer, which cuts a text where an encoder's rows were cut."""
+    backbone, limit = fitted.backbone, fitted.manifest.settings.get("max_length")
+    tokenizer = copy.copy(backbone.tokenizer)
+    if isinstance(backbone, Encoder):
+        tokenizer.model_max_length = limit_of(backbone.model.config, tokenizer, None if limit is None else int(limit))
+    tokenizer.save_pretrained(folder)
 
 
 def save_model(fitted: Fitted, folder: Path) -> Any:  # Any: as `auto_class`

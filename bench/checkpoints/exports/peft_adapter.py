@@ -59,6 +59,11 @@ class Adapter:
     def of(cls, subject: Exportable) -> Adapter:
         """The adapter of a fitted method. Unsupported, with the reason, if peft computes nothing that is the same."""
         backbone, form = subject.backbone, counterpart(subject, "peft")
+        if isinstance(backbone, Encoder) and backbone.led and _tells_pairs_apart(backbone):
+            raise Unsupported(
+                "peft drops token_type_ids where it puts a prompt or keys and values before a text, and rows here are "
+                "pairs of texts, which these tell apart"
+            )
         head = _head(backbone) if isinstance(backbone, Encoder) else None
         inside, saved = "" if head is None else f"{head.prefix}.", _saved_modules(backbone, form.also, head)
         prompt = form.exported.tensors.get(PROMPT)
@@ -77,6 +82,10 @@ class Adapter:
             return cls(config, {PROMPT: prompt, **tensors}, head)
         inserted = {f"{place}{inside}{name}": value for name, value in form.exported.tensors.items()}
         return cls(config, inserted | tensors, head)
+
+
+def _tells_pairs_apart(backbone: Encoder) -> bool:
+    return backbone.reads_pairs and "token_type_ids" in backbone.tokenizer.model_input_names
 
 
 def _saved_modules(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from tunefront.bench.checkpoints.stored import FILE_NAME
+from tunefront.bench.checkpoints.stored import FILE_NAME, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from tunefront.bench.checkpoints.exports.form import Exportable
     from tunefront.bench.checkpoints.loading import Fitted
     from tunefront.bench.checkpoints.stored import StoredCheckpoint
-
-MANIFEST_NAME = "manifest.json"
 
 
 class Tensors:

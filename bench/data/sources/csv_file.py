@@ -6,7 +6,7 @@ import csv
 import io
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from tunefront.bench.data.sources.headers import has_header, named_columns, without_header
@@ -32,7 +32,7 @@ class _Parse:
     columns: list[str]
     rows: list[tuple[int, list[str]]]
     wrong: list[tuple[int, int]]  # (row, number of values)
-    empty: int = 0
+    blank: list[int] = field(default_factory=list)
     error: str = ""
     literal: bool = False
 
@@ -62,6 +62,9 @@ def read_csv(
 ) -> tuple[list[str], list[Record], list[str]]:
     """(columns, records, places); rows that do not fit the header are added to `problems`. Errors: Unreadable."""
     parse = _best(data, encoding, separator, notes, layout.whole)
+    if layout.keeps_empty:
+        nothing = [""] * len(parse.columns)
+        parse.rows = sorted([*parse.rows, *((number, nothing) for number in parse.blank)])
     if parse.columns and not (layout.header or (layout.header is None and has_header(parse.columns, parse.values))):
         parse.rows = [(1, parse.columns), *((number + 1, values) for number, values in parse.rows)]
         parse.wrong = [(number + 1, count) for number, count in parse.wrong]
@@ -103,8 +106,8 @@ def _best(data: bytes, encoding: str, separator: str, notes: list[str], whole: b
         csv.field_size_limit(limit)
     if chosen.separator != separator:
         notes.append(f"columns separated by {_NAMES[chosen.separator]}")
-    if chosen.empty and len(chosen.columns) > 1:
-        notes.append(f"{chosen.empty} empty row{'s' * (chosen.empty > 1)} left out")
+    if chosen.blank and len(chosen.columns) > 1:
+        notes.append(f"{len(chosen.blank)} empty row{'s' * (len(chosen.blank) > 1)} left out")
     if chosen.literal:
         notes.append("quotes are part of the text")
     return chosen
@@ -136,7 +139,7 @@ def _parse(data: bytes, encoding: str, separator: str, quoting: int = csv.QUOTE_
             width = len(parse.columns)
             for number, values in enumerate(reader, 1):
                 if not any(values):
-                    parse.empty += bool(values)  # a blank line is none
+                    parse.blank += [number] if values else []  # a blank line is none
                 elif len(values) == width or (len(values) > width and not any(values[width:])):
                     parse.rows.append((number, values[:width]))
                 else:

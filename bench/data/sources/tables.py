@@ -49,11 +49,13 @@ class Layout:
     """What a file may hold in addition to the rows of one split, as objects or under a header.
 
     `whole`: a whole task, so that JSON may hold its splits, each a list, and rows may be lists; `header`: whether the
-    first row of CSV, Excel and lists names the columns, None to find out from its values.
+    first row of CSV, Excel and lists names the columns, None to find out from its values; `keeps_empty`: whether a row
+    of CSV without any value is one.
     """
 
     whole: bool = False
     header: bool | None = True
+    keeps_empty: bool = False
 
 
 @dataclass(frozen=True)

@@ -33,12 +33,14 @@ IDS = ("idx", "id")
 
 @dataclass(frozen=True)
 class UnlabelledRow:
-    """A row: its number in the file from 1, its id there, None without one, and whether any input has text."""
+    """A row: its number in the file from 1, its id there, None without one, whether any input has text, and whether
+    one of the columns that are its choices has none."""
 
     number: int
     id: str | None
     row: Row
     has_text: bool
+    lacks_choice: bool = False
 
 
 def read_unlabelled(file: Path | str, task: Task) -> list[UnlabelledRow]:
@@ -53,7 +55,7 @@ def read_unlabelled(file: Path | str, task: Task) -> list[UnlabelledRow]:
             raise UserError(f"{path} is a folder; give a file of rows.")
         lists = {found[1] for name in task.input_fields if (found := _ELEMENT.fullmatch(name))}
         keep = {*task.input_fields, *lists, *IDS}
-        table = read_tables((path,), problems, Budget.from_environment(), keep, Layout())
+        table = read_tables((path,), problems, Budget.from_environment(), keep, Layout(keeps_empty=True))
         problems.raise_any()
         if table is None:
             raise UserError(f"{path} has no rows.")
@@ -68,7 +70,7 @@ def read_unlabelled(file: Path | str, task: Task) -> list[UnlabelledRow]:
 def _check_columns(table: Table, task: Task, lists: set[str]) -> None:
     """UserError with every column that the table lacks. Single choices may be absent: a row may have fewer."""
     needed = [name for name in task.input_fields if not _ELEMENT.fullmatch(name)]
-    if task.kind == "multiple choice":
+    if _has_choices(task):
         needed = [name for name in needed if name not in task.label_names]
     absent = [name for name in (*needed, *sorted(lists)) if name not in table.columns]
     if absent:
@@ -93,12 +95,23 @@ def _row(number: int, record: Record, task: Task, lists: set[str], id_column: st
             fields[name] = plain
     own = record.get(id_column) if id_column else None
     identity = None if missing(own) else str(own)
-    return UnlabelledRow(number, identity, Row(str(number), fields, 0), _has_text(fields, task))
+    choices = [name for name in task.label_names if name in task.input_fields] if _has_choices(task) else []
+    for name in choices:
+        fields[name] = fields.get(name) if _is_filled(fields.get(name)) else None
+    lacks = any(fields[name] is None for name in choices)
+    return UnlabelledRow(number, identity, Row(str(number), fields, 0), _has_text(fields, task), lacks)
+
+
+def _has_choices(task: Task) -> bool:
+    return task.kind == "multiple choice"
+
+
+def _is_filled(value: Value) -> bool:
+    return not missing(value) and bool(str(value).strip())
 
 
 def _has_text(fields: Mapping[str, Value], task: Task) -> bool:
     """Whether an input that is no choice has text."""
-    choices = task.label_names if task.kind == "multiple choice" else ()
+    choices = task.label_names if _has_choices(task) else ()
     asked = [name for name in task.input_fields if name not in choices and not _ELEMENT.fullmatch(name)]
-    values = [fields.get(name) for name in asked or task.input_fields]
-    return any(not missing(value) and str(value).strip() for value in values)
+    return any(_is_filled(fields.get(name)) for name in asked or task.input_fields)

@@ -37,6 +37,8 @@ class Encoder(Family):
     """
 
     head: Head
+    reads_pairs: bool
+    """Whether a row is a pair of texts, which some tokenizers tell apart by `token_type_ids`."""
     mixture: Mixture | None = None
     """The tasks of the training rows, if these are of several."""
 
@@ -52,6 +54,7 @@ class Encoder(Family):
         _refuse_multiple_choice(task)
         self.model, self.tokenizer, self.sites, self.pooling = model, tokenizer, sites, pooling
         self.width, self.outputs = int(model.config.hidden_size), task.outputs
+        self.reads_pairs = len(task.input_fields) > 1
         self.regression, self._head_activation = task.kind == "regression", head_activation
         self.head = make_head(model, self.width, task.outputs, head_activation)
         self.model.add_module("head", self.head)
@@ -61,6 +64,7 @@ class Encoder(Family):
         _refuse_multiple_choice(task)
         other = copy.copy(self)
         other.outputs, other.regression = task.outputs, task.kind == "regression"
+        other.reads_pairs = len(task.input_fields) > 1
         other.head = make_head(self.model, self.width, task.outputs, self._head_activation)
         if self.dropout is not None:
             other.head.dropout.p = self.dropout

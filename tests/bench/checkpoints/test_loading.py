@@ -14,6 +14,7 @@ from safetensors.torch import load, save
 from tests.bench.checkpoints.kept import ran, record_path, scored_rows
 from tests.bench.execution.streams import alone, toy_tasks
 from tests.toys import pair_id, shipped
+from tunefront import export
 from tunefront.bench.cells import Cell, kept
 from tunefront.bench.checkpoints.loading import open_checkpoint
 from tunefront.bench.errors import UserError
@@ -67,9 +68,12 @@ def test_the_record_names_the_file_by_its_content_and_a_changed_one_is_refused(
     assert content is not None
     assert record.storage.checkpoint_sha256 == open_checkpoint(record_path(store, record))[0].sha256
     path = tmp_path / "out" / "checkpoints" / f"{record.storage.checkpoint_sha256}.safetensors"
-    path.write_bytes(content[:-4] + b"\0\0\0\1")
-    with pytest.raises(UserError, match="sha256"):
-        open_checkpoint(record_path(store, record))
+    export(record_path(store, record), "safetensors", tmp_path / "as")
+    for place in (path, tmp_path / "as" / "checkpoint.safetensors"):
+        place.write_bytes(content[:-4] + b"\0\0\0\1")
+    for place in (record_path(store, record), str(path), str(tmp_path / "as")):
+        with pytest.raises(UserError, match="sha256"):
+            open_checkpoint(place)
 
 
 def test_a_checkpoint_is_the_same_to_the_bit_when_its_cell_runs_again(
@@ -139,6 +143,9 @@ def changed(content: bytes, **fields: object) -> bytes:
         ({"surprise": 1}, "surprise"),
         ({"recipe": {"learning_rate": -1.0}}, "learning_rate"),
         ({"label": None}, "label"),
+        ({"settings": {"nonsense": 1}}, "nonsense"),
+        ({"settings": {"device": "tpu9"}}, "tpu9"),
+        ({"n_kept": [1, 2], "method": "icl:k=4"}, "cannot be loaded"),
     ],
 )
 def test_a_manifest_that_cannot_be_used_says_why(

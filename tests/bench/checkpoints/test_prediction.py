@@ -97,7 +97,7 @@ def test_a_stopped_call_goes_on_and_answers_no_row_twice(
     assert not out.exists()
     partial = next(tmp_path.glob(".answers*"))
     with partial.open("a") as kept:
-        kept.write('{"row": 11, "half a li')  # what a kill may leave
+        kept.write('{"row": 11}\n{"row": 12, "half a li')  # what a kill may leave of a chunk
     made = predict_file(fitted, stored.sha256, file, out)
     assert (made.n_rows, made.n_earlier) == (12, 10)
     assert asked == list(range(1, 13))
@@ -130,6 +130,58 @@ def test_rows_without_text_have_no_answer(bert: Ran, tmp_path: Path) -> None:
     frame = predict(record_path(store, record), file)
     assert frame["prediction"].isna().tolist() == [False, True, True, False]
     assert frame["probability_good"].isna().tolist() == [False, True, True, False]
+
+
+def test_every_row_of_a_file_has_an_answer_in_its_place(bert: Ran, tmp_path: Path) -> None:
+    """Rows without any value too; only a blank line is none."""
+    _, store, record = bert
+    file = tmp_path / "rows.csv"
+    file.write_text("idx,text\n1,good film\n,\n\n3,bad film\n")
+    frame = predict(record_path(store, record), file)
+    assert frame["prediction"].isna().tolist() == [False, True, False]
+    assert frame["row"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".jsonl", ".parquet"])
+def test_other_ends_of_lines_in_a_text_end_no_row(ending: str, bert: Ran, tmp_path: Path) -> None:
+    _, store, record = bert
+    ids = ["a\u2028b", "c\u0085d", "e\x0bf"]
+    file, out = tmp_path / "rows.jsonl", tmp_path / f"answers{ending}"
+    file.write_text("".join(json.dumps({"id": name, "text": "good"}, ensure_ascii=False) + "\n" for name in ids))
+    stored, fitted = open_checkpoint(record_path(store, record))
+    assert predict_file(fitted, stored.sha256, file, out).n_rows == 3
+    if ending == ".jsonl":
+        assert [json.loads(line)["id"] for line in out.read_text().split("\n")[:-1]] == ids
+    else:
+        read = pd.read_csv if ending == ".csv" else pd.read_parquet
+        assert read(out)["id"].tolist() == ids
+
+
+def test_choices_are_named_by_their_places(language_models: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "choices"
+    folder.mkdir()
+    rows = [{"question": f"Is this {n} good or bad", "a": "yes it is", "b": "no", "label": n % 2} for n in range(16)]
+    for split in ("train", "test"):
+        (folder / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    meta = {"task_type": "multiple choice", "input_fields": ["question", "a", "b"], "label_names": ["a", "b"]}
+    (folder / "meta.json").write_text(json.dumps(meta))
+    jinja = "{{ question }} ||| {{ answer_choices[label] }}"
+    template = (
+        f"templates: {{t: !Template {{name: t, jinja: '{jinja}', answer_choices: '{{{{ a }}}} ||| {{{{ b }}}}'}}}}"
+    )
+    (folder / "templates.yaml").write_text(template)
+    (cell,) = alone(language_models["gpt2"], [f"dir:{folder}"], ("lora",), template="t")
+    store, (record,) = ran([cell], tmp_path / "out")
+    assert record.status == "ok", record.reason
+    asked = [{**row, "b": None if number == 1 else row["b"]} for number, row in enumerate(rows)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in asked))
+    frame = predict(record_path(store, record), tmp_path / "rows.jsonl")
+    assert [name for name in frame.columns if name.startswith("score")] == ["score_0", "score_1"]
+    assert frame["prediction"].isna().tolist() == [number == 1 for number in range(16)]
+    assert set(frame["prediction"].dropna()) <= {"yes it is", "no"}
+    recorded = store.predictions(record.key)["score_0"].tolist()
+    kept = [number for number in range(16) if number != 1]
+    assert [frame["score_0"][n] for n in kept] == pytest.approx([recorded[n] for n in kept], abs=1e-5)
 
 
 def test_wrong_files_are_mistakes(bert: Ran, tmp_path: Path) -> None:
