@@ -146,6 +146,8 @@ def completed(kind: str, settings: Mapping[str, Any], task: str | None, width: i
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text, without its full stop; its type if it has no text."""
+    """The first line of an error's text, without its full stop, and the next one where it ends in a colon; the type of
+    an error without text."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[0].rstrip(".")[:300]
+    says = " ".join(map(str.strip, lines[:2])) if lines[0].rstrip().endswith(":") else lines[0]
+    return says.rstrip(".")[:300]
