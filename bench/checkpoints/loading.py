@@ -29,6 +29,7 @@ from tunefront.methods.registry import load_file
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from tunefront.bench.cells import Cell
     from tunefront.bench.training.harness import Report
     from tunefront.methods.base import AfterStep, Batch, Examples, Prefix, Scorer
     from tunefront.methods.base import Backbone as MethodsBackbone
@@ -151,7 +152,7 @@ def load_checkpoint(
     try:
         if task.kind == "multiple choice" and manifest.template is None:
             raise ValueError("it has no prompt template, and its choices stand in one")
-        copy = pretrained.fresh_copy(task, cell.seed, cell.recipe.dropout, _prompting(manifest))
+        copy = pretrained.fresh_copy(task, cell.seed, cell.recipe.dropout, _prompting(manifest, cell))
         cell.method.attach(copy)
         subject = Subject(copy.model, cell.recipe, cell.seed, ("loaded", manifest.key), cell.config.eval_batch_size)
         harness = _Loading(subject, manifest.n_kept)
@@ -216,11 +217,9 @@ def check_backbone(manifest: Manifest, name: str) -> None:
     )
 
 
-def _prompting(manifest: Manifest) -> Prompting | None:
+def _prompting(manifest: Manifest, cell: Cell) -> Prompting | None:
     """The prompting of a language model; None for an encoder."""
     if manifest.template is None:
         return None
-    cell = manifest.cell()
-    config = cell.config
-    losses = LossWeights.of(cell.recipe)
+    config, losses = cell.config, LossWeights.of(cell.recipe)
     return Prompting(manifest.template.template(), config.normalization, losses, config.context_length)
