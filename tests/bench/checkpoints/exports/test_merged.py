@@ -138,23 +138,22 @@ def test_a_mean_over_tokens_is_a_model_of_sentence_transformers(
     assert torch.allclose(torch.tensor(embeddings), torch.tensor(stored).float(), atol=1e-5)
 
 
-class Hooked(Method):
-    """Shifts the states by a hook of its own, which no weight expresses."""
-
-    name = "hooked"
-
-    def attach(self, backbone: Backbone) -> None:
-        backbone.freeze(keep=backbone.head)
-        norms = [module for module in backbone.model.modules() if isinstance(module, nn.LayerNorm)]
-        norms[-1].register_forward_hook(lambda module, inputs, output: output + 3.0)
-
-
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_what_others_put_into_the_model_is_no_part_of_the_weights(
     family: str, folders: dict[str, str], fresh_registry: None, tmp_path: Path
 ) -> None:
+    class Shifting(Method):
+        """Shifts the states by a hook of its own, which no weight expresses."""
+
+        name = "shifts_by_a_hook"
+
+        def attach(self, backbone: Backbone) -> None:
+            backbone.freeze(keep=backbone.head)
+            norms = [module for module in backbone.model.modules() if isinstance(module, nn.LayerNorm)]
+            norms[-1].register_forward_hook(lambda module, inputs, output: output + 3.0)
+
     pytest.importorskip("peft")
-    for number, method in enumerate((parse("peft:type=LORA"), Hooked())):
+    for number, method in enumerate((parse("peft:type=LORA"), Shifting())):
         if family == "llama" and number:
             continue  # it has no layer norm of torch's
         path, record, _ = kept(method, folders[family], tmp_path / str(number))
