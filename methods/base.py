@@ -434,8 +434,8 @@ class Method(ABC):
 
     def exported(self, library: Library, backbone: Backbone) -> Exported:
         """What was inserted, in the form of another library that computes the same from it; called once the method is
-        fitted. `methods.counterparts` knows their layouts. A method that scores after the demonstrations of one prefix,
-        and inserts nothing, returns an empty form: the harness has their keys and values.
+        fitted. `tunefront.methods.counterparts` knows their layouts. A method that scores after the demonstrations of
+        one prefix, and inserts nothing, returns an empty form: the harness has their keys and values.
 
         Errors: Unsupported, with what stands in the way, if there is none, as by default.
         """

@@ -57,8 +57,8 @@ class Header:
 _SEEDS = "seeds"
 """The metadata key of the seeds."""
 MANIFEST = "manifest"
-"""The metadata key of what scoring new rows needs to know; see `bench.checkpoints.manifest`. It is no part of what is
-counted in a checkpoint's bytes."""
+"""The metadata key of what scoring new rows needs to know (`tunefront.bench.checkpoints.manifest`). It is no part of
+what is counted in a checkpoint's bytes."""
 
 
 def persistent_buffers(model: nn.Module) -> dict[str, Tensor]:

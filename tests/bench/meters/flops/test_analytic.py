@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests import conftest
 from tests.toys import (
     Listed,
     attach,
@@ -26,6 +25,7 @@ from tests.toys import (
 )
 from tunefront.bench.meters.flops.analytic import ARCHITECTURES, Analytic
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
+from tunefront.bench.models import tiny
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.shapes import Shape
 from tunefront.bench.models.tiny import LANGUAGE_MODELS, make_backbone, make_language_model
@@ -171,7 +171,7 @@ def test_every_kind_of_disentangled_attention(config: dict[str, Any], method: st
 def test_variants_of_an_architecture(
     name: str, config: dict[str, Any], method: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(conftest._SIZES, "qwen3", conftest._ROTARY)
+    monkeypatch.setitem(tiny._SIZES, "qwen3", tiny._ROTARY)
     monkeypatch.setitem(LANGUAGE_MODELS, "qwen3", "decoder")
     folder = str(make_language_model(tmp_path / "model", name, **config))
     backbone, train, _ = language_rows(folder, parse(method))
