@@ -207,7 +207,7 @@ def merged_plugs(model: nn.Module) -> Iterator[int]:
     """
     hosts = {path: host for path, host in model.named_modules(remove_duplicate=False) if plugged(host)}
     rebuilt = [module for module in model.modules() if parametrize.is_parametrized(module)]
-    if not all(map(_can_merge, hosts.values())):
+    if what_cannot_merge(model) is not None:
         yield 0
         return
     plain = {id(host): _plain_leaf(host) for host in hosts.values()}

@@ -17,9 +17,10 @@ from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models import locate
 from tunefront.bench.models.checkpoints import seeds_of
-from tunefront.bench.models.examples import EncodedExamples, stacked
+from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.losses import LossWeights
+from tunefront.bench.models.scoring.answers import check_scores
 from tunefront.bench.models.session import Session
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.bench.training.instruments import Subject
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tunefront.bench.cells import Cell
-    from tunefront.bench.training.harness import Report
     from tunefront.methods.base import AfterStep, Batch, Examples, Prefix, Scorer
     from tunefront.methods.base import Backbone as MethodsBackbone
 
@@ -72,36 +72,33 @@ class Fitted:
     """
 
     manifest: Manifest
-    method: Method
+    cell: Cell
     task: Task
     backbone: Backbone
     harness: MeasuringHarness
     scorer: Scorer
+
+    @property
+    def method(self) -> Method:
+        """The fitted method."""
+        return self.cell.method
 
     def encode(self, rows: Sequence[Row]) -> EncodedExamples:
         """New rows, after the demonstrations; reads more of these if a row has room for more.
 
         Errors: UserError for a row that the template cannot render; Unsupported for one that leaves no room.
         """
-        limit = self.manifest.settings.get("max_length")
-        examples = self.backbone.encode(self.task, rows, None if limit is None else int(limit))
-        prompts = self.harness.prompts
-        for place, n_kept in prompts.missing(examples).items():
-            prompts.read(self.backbone, place, n_kept)
+        examples = self.backbone.encode(self.task, rows, self.cell.config.max_length)
         return self.harness.tools.prepend_to(examples)
 
-    def scores(self, examples: EncodedExamples, report: Report | None = None) -> Tensor:
-        """The scores (rows, choices) of encoded rows, in their order; -inf where a row has fewer choices."""
-        order = examples.scoring_order(self.harness.subject.eval_batch_size)
-        self.backbone.model.eval()
-        scored: dict[int, Tensor] = {}
-        with torch.inference_mode(), self.harness.subject.autocast():
-            for done, batch in enumerate(order, 1):
-                values = self.scorer(examples.batch(batch, self.backbone.model.device)).float().cpu()
-                scored.update(zip(batch, values, strict=True))
-                if report is not None:
-                    report("predict", done, len(order))
-        return stacked([scored[row] for row in range(len(examples))])
+    def scores(self, examples: EncodedExamples) -> Tensor:
+        """The scores (rows, choices) of encoded rows, in their order; -inf where a row has fewer choices.
+
+        Errors: ValueError for scores that give no prediction.
+        """
+        scores = self.harness.score_again(self.scorer, examples, part=0, parts=1)
+        check_scores(self.task, scores)
+        return scores
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """The probability of each choice from the scores (choices,) of a row: shares that are made to add up to one,
@@ -172,7 +169,7 @@ def load_checkpoint(
             "use that version, or train again with --keep checkpoints."
         ) from error
     copy.model.eval()
-    return Fitted(manifest, cell.method, task, copy, harness, scorer)
+    return Fitted(manifest, cell, task, copy, harness, scorer)
 
 
 def open_checkpoint(

@@ -109,8 +109,8 @@ class StoredTask(_Part):
 class Manifest(_Part):
     """What a checkpoint is. A manifest of another `version` is refused.
 
-    `key` and `label` are those of its record; `method_file` is the user's file that defines the method; `sites` is the
-    fingerprint of what the suite knows of the architecture; `settings` are the run settings, all as in the record;
+    `key` and `label` are those of its record, `recipe`, `settings` and `versions` as there; `method` is spelled without
+    the files that it read, whose content is in the tensors; `method_file` is the user's file that defines it;
     `demonstrations` are the rows that prompts show, or from which training started, in drawn order, and `n_kept` how
     many of them were read for each prompt prefix; `servable` are the forms in which the fitted method can be exported.
     """

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from tunefront.bench.data.sources.own_tables import place_of
 from tunefront.bench.data.sources.unlabelled import UnlabelledRow, read_unlabelled
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from tunefront.bench.checkpoints.loading import Fitted
+    from tunefront.bench.checkpoints.manifest import StoredTemplate
     from tunefront.bench.data.task import Row
 
 CHUNK = 512
@@ -87,7 +88,9 @@ def answers_of(fitted: Fitted, rows: Sequence[UnlabelledRow]) -> Iterator[Answer
     if asked:
         try:
             scores = fitted.scores(fitted.encode([row.row for row in asked]))
-        except Unsupported as error:
+        except UserError:  # a ValueError too
+            raise
+        except (Unsupported, ValueError) as error:
             raise UserError(f"rows {asked[0].number} to {asked[-1].number} cannot be scored: {error}.") from error
         answered |= {
             row.number: _answer(fitted, row, values) for row, values in zip(asked, scores.unbind(), strict=True)
@@ -123,10 +126,8 @@ def _answer(fitted: Fitted, row: UnlabelledRow, scores: Tensor) -> Answer:
 
 def _choices(fitted: Fitted, row: Row) -> tuple[str, ...]:
     """The choices of a row of multiple choice, as its prompt writes them."""
-    stored = fitted.manifest.template
-    if stored is None:
-        raise ValueError("multiple choice without a prompt template")
-    return stored.template().render(fitted.task, row).choices
+    template = cast("StoredTemplate", fitted.manifest.template)  # without one no such checkpoint is loaded
+    return template.template().render(fitted.task, row).choices
 
 
 def predict_file(fitted: Fitted, sha256: str, file: Path | str, out: Path, report: Report | None = None) -> Predicted:
@@ -149,7 +150,7 @@ def predict_file(fitted: Fitted, sha256: str, file: Path | str, out: Path, repor
                 _flush(kept)
                 if report is not None:
                     report(start + len(chunk), len(rows))
-        write_answers([json.loads(line) for line in _lines(partial)[1:]], out)
+        _write(_lines(partial)[1:], out)
         partial.unlink()
     except UserError:
         if len(_lines(partial)) <= 1:  # nothing to go on with
@@ -217,11 +218,16 @@ def _flush(file: IO[str]) -> None:
 
 def write_answers(answers: Sequence[dict[str, Any]], out: Path) -> None:  # Any: as above
     """Writes answers in the format of `out`, whole or not at all. Errors: OSError."""
+    _write([json.dumps(each, ensure_ascii=False) for each in answers], out)
+
+
+def _write(lines: Sequence[str], out: Path) -> None:
+    """The same for answers that are lines of JSON."""
     with writing(out) as file:
         if out.suffix.lower() == ".jsonl":
-            file.write("".join(f"{json.dumps(each, ensure_ascii=False)}\n" for each in answers).encode())
+            file.write("".join(f"{line}\n" for line in lines).encode())
             return
-        table = frame_of_answers(answers)
+        table = frame_of_answers([json.loads(line) for line in lines])
         if out.suffix.lower() == ".parquet":
             table.to_parquet(file, index=False)
         else:

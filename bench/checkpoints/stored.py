@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from tunefront.bench.checkpoints.manifest import Manifest
@@ -13,7 +14,7 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.files import expanded, local_folder
 from tunefront.bench.models import checkpoints
 from tunefront.bench.records import Record
-from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, read_record
+from tunefront.bench.records.io import CorruptRecord, read_record
 from tunefront.bench.records.ordinary import Unreadable
 from tunefront.bench.records.store import Store
 
@@ -29,7 +30,7 @@ class StoredCheckpoint:
     manifest: Manifest
     seeds: dict[str, int]
 
-    @property
+    @cached_property
     def sha256(self) -> str:
         """sha256 of the file, under which a record names it."""
         return hashlib.sha256(self.content).hexdigest()
@@ -108,7 +109,7 @@ def _of_record(path: Path) -> StoredCheckpoint:
         record = read_record(path)
     except FileNotFoundError as error:
         raise UserError(f"there is no record {path}, seen from {Path.cwd()}.") from error
-    except (CorruptRecord, OtherVersion, OtherCell, Unreadable, OSError) as error:
+    except (CorruptRecord, Unreadable, OSError) as error:
         raise UserError(f"the record {path} cannot be used: {error}") from error
     content = Store(path.parent.parent).checkpoint(record)
     if content is None:
@@ -135,8 +136,7 @@ def _of_file(path: Path) -> StoredCheckpoint:
 
 
 def _parsed(content: bytes, source: str) -> StoredCheckpoint:
-    length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    metadata = checkpoints.metadata_of(content)
     text = metadata.get(checkpoints.MANIFEST)
     if text is None:
         raise UserError(

@@ -148,7 +148,7 @@ class _Trying(MeasuringHarness):
 
 
 def _small(method: Method) -> Method:
-    """The method with a size that fits a tiny model, if its default does not: the smallest that it declares."""
+    """The method with the smallest size that it declares, which fits a tiny model."""
     search = method.search
     if search is None or search.size is None:
         return method

@@ -16,15 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def check_scores(task: Task, scores: Tensor) -> None:
-    """ValueError if the scores are NaN, which gives no prediction, or have a wrong shape."""
-    n_nan = int(scores.isnan().any(1).sum())
-    if n_nan:
-        raise ValueError(f"the scores of {n_nan} of {len(scores)} rows are NaN, so they give no prediction")
-    if task.kind != "multiple choice" and scores.shape[1] != task.outputs:
-        raise ValueError(f"each row has {scores.shape[1]} scores; {task.name} needs {task.outputs}")
-
-
 def digest_of(scores: Tensor) -> str:
     """sha256 over the scores (rows, choices) as float32: equal only if all are equal to the bit."""
     return hashlib.sha256(scores.float().cpu().contiguous().numpy().tobytes()).hexdigest()

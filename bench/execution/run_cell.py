@@ -19,7 +19,6 @@ from tunefront.bench.execution.collapse import collapse_of
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.latency import measure_latency
 from tunefront.bench.execution.predictions import (
-    check_scores,
     constant_answer,
     digest_of,
     frame_of,
@@ -34,7 +33,7 @@ from tunefront.bench.meters.memory.peak import PeakMemory
 from tunefront.bench.meters.parameters import count_parameters
 from tunefront.bench.meters.storage import checkpoint_bytes, checkpoint_dtypes
 from tunefront.bench.models.examples import EncodedExamples
-from tunefront.bench.models.scoring.answers import predictions_of
+from tunefront.bench.models.scoring.answers import check_scores, predictions_of
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import (

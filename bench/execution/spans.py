@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, cast
 from torch import nn
 
 from tunefront.bench.data import metrics
-from tunefront.bench.execution.predictions import check_scores
-from tunefront.bench.models.scoring.answers import predictions_of
+from tunefront.bench.models.scoring.answers import check_scores, predictions_of
 from tunefront.bench.records import Span
 from tunefront.bench.settings import every_span, read_spans
 from tunefront.bench.training.harness import MeasuringHarness

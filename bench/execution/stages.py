@@ -16,13 +16,13 @@ from tunefront.bench.data import metrics, sources
 from tunefront.bench.data.sampling import Rows, rows_of
 from tunefront.bench.data.task import Task
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.predictions import check_scores, digest_of, labels_of
+from tunefront.bench.execution.predictions import digest_of, labels_of
 from tunefront.bench.execution.setup import Setup
 from tunefront.bench.meters.storage import shipped_bytes
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.families.several import HEADS, SeveralTasks, as_earlier
-from tunefront.bench.models.scoring.answers import predictions_of
+from tunefront.bench.models.scoring.answers import check_scores, predictions_of
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Stream
 from tunefront.bench.records.store import Store

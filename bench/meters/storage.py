@@ -11,7 +11,7 @@ from pathlib import Path
 from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from tunefront.bench.models.checkpoints import MANIFEST, seed_metadata, shipped
+from tunefront.bench.models.checkpoints import MANIFEST, metadata_of, seed_metadata, shipped
 from tunefront.methods.torch_internals import FakeTensor
 
 
@@ -30,9 +30,8 @@ def checkpoint_content(model: nn.Module, tensors: Mapping[str, Tensor], manifest
 
 def shipped_bytes(content: bytes) -> int:
     """The size of a file's content without its manifest, as `checkpoint_bytes` counts it."""
-    length = int.from_bytes(content[:8], "little")
-    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    return safetensors_bytes(load(content), {name: text for name, text in metadata.items() if name != MANIFEST})
+    metadata = {name: text for name, text in metadata_of(content).items() if name != MANIFEST}
+    return safetensors_bytes(load(content), metadata)
 
 
 def checkpoint_bytes(model: nn.Module, published: Collection[str] = ()) -> int:

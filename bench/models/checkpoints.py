@@ -122,6 +122,13 @@ def header(path: str) -> Header:
         return Header(shapes, opened.metadata() or {})
 
 
+def metadata_of(content: bytes) -> dict[str, str]:
+    """The metadata in the content of a safetensors file; empty without any."""
+    length = int.from_bytes(content[:8], "little")
+    metadata: dict[str, str] = json.loads(content[8 : 8 + length]).get("__metadata__") or {}
+    return metadata
+
+
 def tensors(path: str) -> dict[str, Tensor]:
     """The tensors of a safetensors file, on the CPU; UserError if it has another format or cannot be read."""
     from safetensors.torch import load_file

@@ -639,7 +639,8 @@ class Record(BaseModel):
     storage: Storage = Field(default=Storage(), description="bytes to keep on disk")
     servable: tuple[str, ...] | None = Field(
         default=None,
-        description="forms in which `tunefront export` can write the fitted method; null if the cell has no result",
+        description="forms in which `tunefront export` can write the fitted method; null if the cell has no result, or "
+        "is a step of a stream",
     )
     tokens: Tokens = Field(default=Tokens(), description="tokens of a query and of the training")
     flops: Flops = Field(default=Flops(), description="FLOPs; one multiply-add is two")

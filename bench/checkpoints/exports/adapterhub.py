@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from safetensors.torch import save_file
 from torch import Tensor
 
+from tunefront.bench.checkpoints.exports.form import Exportable
 from tunefront.bench.checkpoints.exports.library import (
     SAMPLE_NAME,
     base_name,
@@ -24,7 +25,6 @@ from tunefront.methods.base import Exported, Unsupported
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from tunefront.bench.checkpoints.exports.form import Exportable
     from tunefront.bench.checkpoints.loading import Fitted
     from tunefront.bench.checkpoints.stored import StoredCheckpoint
     from tunefront.bench.data.task import Task
@@ -79,8 +79,6 @@ class AdapterHub:
 
     def write(self, fitted: Fitted, stored: StoredCheckpoint, folder: Path) -> list[str]:
         """Writes the adapter, and random rows with the fitted model's logits to compare with."""
-        from tunefront.bench.checkpoints.exports.form import Exportable
-
         subject, backbone = Exportable.of(fitted), fitted.backbone
         exported = adapter_tensors(subject)
         common = {

@@ -49,7 +49,7 @@ class Merged:
         if backbone.led:
             raise Unsupported("learned keys and values, or embeddings, before the text are no part of the weights")
         if (reason := what_cannot_merge(backbone.model)) is not None:
-            raise Unsupported(f"{reason}; export the tensors with --to safetensors")
+            raise Unsupported(reason)
         if (changed := _changed(backbone)) is not None:
             raise Unsupported(f"{changed}, which is no part of a weight")
         if subject.method.scorer(backbone) != backbone.score:
@@ -86,10 +86,10 @@ class Merged:
 
 def _save_tokenizer(fitted: Fitted, folder: Path) -> None:
     """Writes the tokenizer, which cuts a text where an encoder's rows were cut."""
-    backbone, limit = fitted.backbone, fitted.manifest.settings.get("max_length")
+    backbone = fitted.backbone
     tokenizer = copy.copy(backbone.tokenizer)
     if isinstance(backbone, Encoder):
-        tokenizer.model_max_length = limit_of(backbone.model.config, tokenizer, None if limit is None else int(limit))
+        tokenizer.model_max_length = limit_of(backbone.model.config, tokenizer, fitted.cell.config.max_length)
     tokenizer.save_pretrained(folder)
 
 

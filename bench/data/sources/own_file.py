@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tunefront.bench.collector import without_collector
 from tunefront.bench.data.hashing import normalised
 from tunefront.bench.data.metrics import default_metrics, metric_mistakes
 from tunefront.bench.data.reading import count, listed
@@ -20,7 +19,6 @@ from tunefront.bench.data.sources import folder
 from tunefront.bench.data.sources.advice import FILE as FILE_ADVICE
 from tunefront.bench.data.sources.declared import declared_names, without_unlabelled
 from tunefront.bench.data.sources.file_name import DEFAULT_SHARE, FILE, FILES, FRAME, FileName, share_of
-from tunefront.bench.data.sources.frames import without_files
 from tunefront.bench.data.sources.hash_split import split_rows
 from tunefront.bench.data.sources.labels import missing
 from tunefront.bench.data.sources.meta import Meta, read_meta
@@ -33,13 +31,13 @@ from tunefront.bench.data.sources.own_columns import (
     with_named_answers,
 )
 from tunefront.bench.data.sources.own_prompts import find_prompts
-from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of
+from tunefront.bench.data.sources.own_tables import by_column, own_tables, place_of, reading_of
 from tunefront.bench.data.sources.rows import empty_notes, read_rows
 from tunefront.bench.data.sources.schema import infer_schema
 from tunefront.bench.data.sources.splits import splits_in
 from tunefront.bench.data.sources.tables import Problems, Reading
 from tunefront.bench.data.task import Row, Task
-from tunefront.bench.errors import UserError, UserErrors
+from tunefront.bench.errors import UserError
 
 if TYPE_CHECKING:
     from tunefront.bench.data.sources.schema import Schema
@@ -61,16 +59,8 @@ def load(spelled: str, title: str | None = None) -> Task:
 def read(spelled: str, title: str | None = None) -> Reading:
     """The task as `load` gives it, with the tables of its files, in which `train` has all rows of a file that is split
     by hash. Errors: as `load`."""
-    try:
-        with without_collector():  # a third of the time of reading a million rows, which have no cycles
-            return _read(FileName.parse(spelled), title or spelled)
-    except UserError as error:
-        if FRAME not in spelled:
-            raise
-        messages = error.messages if isinstance(error, UserErrors) else [str(error)]
-        raise UserErrors(map(without_files, messages)) from None
-    except RecursionError:  # JSON just within its own limit is too deep to process
-        raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
+    with reading_of(spelled):
+        return _read(FileName.parse(spelled), title or spelled)
 
 
 def _read(name: FileName, title: str) -> Reading:

@@ -2,27 +2,46 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tunefront.bench.collector import without_collector
 from tunefront.bench.data.sources import guess
 from tunefront.bench.data.sources.choices import list_columns, with_lists
 from tunefront.bench.data.sources.contents import reason
 from tunefront.bench.data.sources.file_name import FILES, FRAME, share_of
-from tunefront.bench.data.sources.frames import path_of
+from tunefront.bench.data.sources.frames import path_of, without_files
 from tunefront.bench.data.sources.limits import Budget
 from tunefront.bench.data.sources.own_columns import part_of
 from tunefront.bench.data.sources.reading import EXCEL, FORMATS, format_of, read_tables
 from tunefront.bench.data.sources.split_names import SPLITS, split_in
 from tunefront.bench.data.sources.splits import find_splits, splits_in
 from tunefront.bench.data.sources.tables import Layout
-from tunefront.bench.errors import UserError, unknown
+from tunefront.bench.errors import UserError, UserErrors, unknown
 from tunefront.bench.files import expanded
 
 if TYPE_CHECKING:
     from tunefront.bench.data.sources.file_name import FileName
     from tunefront.bench.data.sources.meta import Meta
     from tunefront.bench.data.sources.tables import Problems, Table
+
+
+@contextmanager
+def reading_of(spelled: str) -> Iterator[None]:
+    """The block reads the file, folder or DataFrame of this name: errors name a DataFrame as such, and values nested
+    too deeply are a UserError."""
+    try:
+        with without_collector():  # a third of the time of reading a million rows, which have no cycles
+            yield
+    except UserError as error:
+        if FRAME not in spelled:
+            raise
+        messages = error.messages if isinstance(error, UserErrors) else [str(error)]
+        raise UserErrors(map(without_files, messages)) from None
+    except RecursionError:  # JSON just within its own limit is too deep to process
+        raise UserError(f"{spelled}: a value is nested too deeply; rows may hold texts, numbers and lists.") from None
 
 
 def place_of(text: str) -> Path:

@@ -7,12 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tunefront.bench.collector import without_collector
 from tunefront.bench.data.sources.advice import FILE as FILE_ADVICE
 from tunefront.bench.data.sources.choices import spelled_list, unfolded
 from tunefront.bench.data.sources.labels import missing
 from tunefront.bench.data.sources.limits import Budget
-from tunefront.bench.data.sources.own_tables import place_of
+from tunefront.bench.data.sources.own_tables import place_of, reading_of
 from tunefront.bench.data.sources.reading import read_tables
 from tunefront.bench.data.sources.rows import plain_value
 from tunefront.bench.data.sources.tables import Layout, Problems
@@ -49,11 +48,11 @@ def read_unlabelled(file: Path | str, task: Task) -> list[UnlabelledRow]:
     Errors: UserErrors for a file that cannot be read, or lacks a column that the task reads.
     """
     problems = Problems(advice=FILE_ADVICE)
-    with without_collector():
+    with reading_of(str(file)):
         path = place_of(str(file))
         if path.is_dir():
             raise UserError(f"{path} is a folder; give a file of rows.")
-        lists = {found[1] for name in task.input_fields if (found := _ELEMENT.fullmatch(name))}
+        lists = {found[1] for name in _elements(task) if (found := _ELEMENT.fullmatch(name))}
         keep = {*task.input_fields, *lists, *IDS}
         table = read_tables((path,), problems, Budget.from_environment(), keep, Layout(keeps_empty=True))
         problems.raise_any()
@@ -69,7 +68,7 @@ def read_unlabelled(file: Path | str, task: Task) -> list[UnlabelledRow]:
 
 def _check_columns(table: Table, task: Task, lists: set[str]) -> None:
     """UserError with every column that the table lacks. Single choices may be absent: a row may have fewer."""
-    needed = [name for name in task.input_fields if not _ELEMENT.fullmatch(name)]
+    needed = [name for name in task.input_fields if name not in _elements(task)]
     if _has_choices(task):
         needed = [name for name in needed if name not in task.label_names]
     absent = [name for name in (*needed, *sorted(lists)) if name not in table.columns]
@@ -85,7 +84,7 @@ def _check_columns(table: Table, task: Task, lists: set[str]) -> None:
 def _row(number: int, record: Record, task: Task, lists: set[str], id_column: str | None, typed: bool) -> UnlabelledRow:
     content: Mapping[str, object] = record
     for column in lists:
-        most = sum(bool((found := _ELEMENT.fullmatch(name)) and found[1] == column) for name in task.input_fields)
+        most = sum(name.rpartition("[")[0] == column for name in _elements(task))
         listed = record if typed else {**record, column: spelled_list(record.get(column))}
         content = {**content, **unfolded(listed, column, most)}
     fields: dict[str, Value] = dict.fromkeys(task.input_fields)
@@ -102,6 +101,11 @@ def _row(number: int, record: Record, task: Task, lists: set[str], id_column: st
     return UnlabelledRow(number, identity, Row(str(number), fields, 0), _has_text(fields, task), lacks)
 
 
+def _elements(task: Task) -> list[str]:
+    """The input fields that are single choices of a column of lists."""
+    return [name for name in task.input_fields if _ELEMENT.fullmatch(name)] if _has_choices(task) else []
+
+
 def _has_choices(task: Task) -> bool:
     return task.kind == "multiple choice"
 
@@ -113,5 +117,5 @@ def _is_filled(value: Value) -> bool:
 def _has_text(fields: Mapping[str, Value], task: Task) -> bool:
     """Whether an input that is no choice has text."""
     choices = task.label_names if _has_choices(task) else ()
-    asked = [name for name in task.input_fields if name not in choices and not _ELEMENT.fullmatch(name)]
+    asked = [name for name in task.input_fields if name not in choices and name not in _elements(task)]
     return any(_is_filled(fields.get(name)) for name in asked or task.input_fields)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import torch
 
 from tests.bench.checkpoints.kept import ran, record_path, scored_rows
 from tests.bench.execution.streams import alone, toy_tasks
@@ -202,6 +203,22 @@ def test_wrong_files_are_mistakes(bert: Ran, tmp_path: Path) -> None:
             predict(path, tmp_path / file, out=None if out is None else tmp_path / out)
     with pytest.raises(UserError, match="DataFrame"):
         predict(path, 3)
+    with pytest.raises(UserError, match="the DataFrame") as error:
+        predict(path, pd.DataFrame({"txt": ["good"]}))
+    assert ".parquet" not in str(error.value)
+    (tmp_path / "deep.jsonl").write_text('{"text": "good", "more": ' + "[" * 5000 + "]" * 5000 + "}\n")
+    with pytest.raises(UserError, match="deep"):
+        predict(path, tmp_path / "deep.jsonl")
+
+
+def test_scores_that_give_no_prediction_are_an_error(bert: Ran, tmp_path: Path) -> None:
+    cell, store, record = bert
+    _, fitted = open_checkpoint(record_path(store, record))
+    with torch.no_grad():
+        fitted.backbone.head.output.bias.fill_(float("nan"))  # type: ignore[union-attr]
+    rows = prediction.read_rows(fitted, rows_file(cell, tmp_path / "rows.csv"))
+    with pytest.raises(UserError, match="NaN"):
+        prediction.answers_to(fitted, rows)
 
 
 @pytest.mark.parametrize("method", ["lora", "icl:k=4", "prompt_tuning:length=4"])
