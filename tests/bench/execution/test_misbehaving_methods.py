@@ -311,6 +311,9 @@ def interrupted(grid: MakeGrid, folder: Path, attach: str, signum: int = signal.
         end = time.monotonic() + 20
         while not started.exists() and time.monotonic() < end:
             time.sleep(0.01)
+        time.sleep(
+            0.2
+        )  # a signal just before a system call does not end the call, and Python does not see it until after
         os.kill(os.getpid(), signum)
 
     thread = threading.Thread(target=press)
