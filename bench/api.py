@@ -66,6 +66,7 @@ def run(
     trials: int | None = None,
     sampler: Sampler | None = None,
     settings: Mapping[str, Scalar] | None = None,
+    sites: Sequence[str] | None = None,
     device: str | None = None,
     out: str | Path = "results",
     workers: int = 1,
@@ -80,7 +81,8 @@ def run(
     language model). data, your own task: the path of a file or folder, a pandas DataFrame, or a list of these; where it
     should not be guessed how to read it: test and validation, a file or DataFrame each; text, columns; label, id and
     group, a column each; split, a share of the rows, or a column; kind, of task; header, `yes` or `no`; prompts, a file
-    of prompt templates. settings, any fields of the recipe or of the run settings; device, one of the run settings;
+    of prompt templates. settings, any fields of the recipe or of the run settings; sites, TOML files with records of
+    sites for architectures (see `probe`), which the process keeps; device, one of the run settings;
     trials, the number of sizes and learning rates that every method tries, and sampler, how they are chosen (`grid`,
     `random`, or `optuna`); out, a folder or fsspec URL; workers, the number of cells that run at a time; keep,
     `["checkpoints"]` to keep what was trained, for `predict` and `export`. Workers import the script that started them,
@@ -118,6 +120,7 @@ def run(
         trials=trials,
         sampler=sampler,
         settings=settings,
+        sites=sites,
         device=device,
     )
     unknown_parts = [part for part in keep if part != CHECKPOINTS]
@@ -322,6 +325,7 @@ def plan(
     trials: int | None = None,
     sampler: Sampler | None = None,
     settings: Mapping[str, Scalar] | None = None,
+    sites: Sequence[str] | None = None,
     device: str | None = None,
     length: int | None = None,
     choices: int | None = None,
@@ -368,6 +372,7 @@ def plan(
         trials=trials,
         sampler=sampler,
         settings=settings,
+        sites=sites,
         device=device,
     )
     request = PlanRequest(

@@ -59,6 +59,7 @@ from tunefront.methods.peft_configs import (
     require_package,
     without,
 )
+from tunefront.methods.unrecorded import Unrecorded
 
 log = logging.getLogger("tunefront")
 
@@ -134,7 +135,8 @@ class Peft(Method):
     (adapter_config.json and adapter_model.safetensors), which is scored as it is and not trained.
     A configuration without target modules gets those of this suite's sites: queries and values, or the fused
     projection; for IA3 keys, values and the inner feed-forward activation; for LN_TUNING every layer norm. peft's own
-    defaults are lists of suffixes, which match other modules too in some models. Prompts have 20 virtual tokens and
+    defaults are lists of suffixes, which match other modules too in some models. On an architecture without a record of
+    sites it gets every linear layer of the model (`all-linear`; for LN_TUNING every norm). Prompts have 20 virtual tokens and
     prefixes 10 unless the configuration says otherwise.
     Prompts, prefixes and cartridges are computed by peft's modules and read by the backbone, as those of our own
     methods. ADALORA and ADAMSS get the number of the step after each one, and ADALORA also its orthogonal
@@ -292,13 +294,16 @@ class Peft(Method):
 
 def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """The fields with target modules from the sites of the backbone, if the configuration names none."""
-    sites, known = backbone.sites, defaults(kind)
+    sites, known, model = backbone.sites, defaults(kind), backbone.model
     given = [name for name in ("target_modules", "target_parameters") if arguments.get(name)]
-    arguments = {**arguments, **_without_prefix(backbone.model, arguments)}
+    arguments = {**arguments, **_without_prefix(model, arguments)}
     if given or "target_modules" not in known or kind in _OWN_TARGETS:
         return arguments
+    if isinstance(sites, Unrecorded):
+        norms = [re.escape(path) for path, module in model.named_modules() if _is_norm(module)]
+        return {**arguments, "target_modules": "|".join(norms) if kind == "LN_TUNING" else "all-linear"}
     if kind == "LN_TUNING":
-        chosen = [sites.norms]
+        chosen = [sites.norms or ""]
     elif "feedforward_modules" in known:
         chosen = [sites.key, sites.value] if sites.key and sites.value else [sites.fused_projection or ""]
         chosen.append(sites.ffn_down or "")
@@ -306,6 +311,10 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
     else:
         chosen = [sites.query, sites.value] if sites.query and sites.value else [sites.fused_projection or ""]
     return {**arguments, "target_modules": _target(backbone, chosen, arguments)}
+
+
+def _is_norm(module: nn.Module) -> bool:
+    return "norm" in type(module).__name__.lower() and getattr(module, "weight", None) is not None
 
 
 def _without_prefix(model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, str]:

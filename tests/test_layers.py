@@ -13,7 +13,8 @@ from tests import ROOT
 from tests.structure import PACKAGES, back_imports, cycles, file_imports, imports, measured, room_imports
 
 ORDER = (
-    *("methods.torch_internals", "methods.sites", "methods.base", "methods.inject", "methods.counterparts"),
+    *("methods.torch_internals", "methods.sites", "methods.base", "methods.unrecorded", "methods.inject"),
+    "methods.counterparts",
     *("methods.checking", "methods.registry", "methods.spelling", "methods"),
     *("bench", "bench.errors", "bench.files", "bench.quiet", "bench.collector", "bench.settings", "bench.cells"),
     *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
@@ -27,7 +28,7 @@ ORDER = (
 own files, `bench` and `reports` for their `__init__`."""
 APART = frozenset({("bench.execution", "bench.suites")})
 """(room, earlier room that it may not import): the code that runs cells does not know where they come from."""
-SHARED = ("base", "checking", "counterparts", "inject", "registry", "spelling", "torch_internals")
+SHARED = ("base", "checking", "counterparts", "inject", "registry", "spelling", "torch_internals", "unrecorded")
 """The files of methods/ that are no method. Those of methods/sites/ are none either, with the imports of a method."""
 METHOD_FILES = tuple(path.stem for path in sorted(ROOT.glob("methods/*.py")) if path.stem not in (*SHARED, "__init__"))
 CONTRACT_WORDS = {"features", "peft"}

@@ -15,12 +15,13 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.meters.storage import safetensors_bytes
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.config import config_at, sites_of
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate, stored_weights
-from tunefront.bench.models.pooling import folder_pooling
+from tunefront.bench.models.pooling import folder_pooling, found_pooling
 from tunefront.bench.models.pretrained import Pooled, family_for
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.bench.models.weights import headers
@@ -43,11 +44,9 @@ class FakePretrained:
         self.config = config_of(name) if folder is None else config_at(name)
         self.name, self.sites = name, sites_of(self.config, name)
         self._head_activation = self.sites.head_activation
-        self.pooling: str | None = self.sites.pooling if self.sites.family == "encoder" else None
-        if folder is not None and self.sites.family == "encoder":
-            self._use_pooling_of(folder)
         self._lengths = lengths
         self._model = fake_model(self.config)
+        self.pooling: str | None = self._pooling(folder) if self.sites.family == "encoder" else None
         if self.pooling != "pooler" and getattr(self._model, "pooler", None) is not None:
             self._model.pooler = None
         self._tensors: list[Tensor] = [*self._model.parameters(), *self._model.buffers()]
@@ -81,11 +80,20 @@ class FakePretrained:
         """A context in which new modules have no values either."""
         return faking(self._model)
 
-    def _use_pooling_of(self, folder: Path) -> None:
-        """Sets the pooling that the folder specifies; without a pooler in its checkpoint, pools the first token."""
-        self.pooling = folder_pooling(folder) or self.sites.pooling
-        if self.pooling == "pooler" and not any(".pooler." in f".{name}" for name in headers(folder)):
-            self.pooling, self._head_activation = "first", "tanh"
+    def _pooling(self, folder: Path | None) -> str:
+        """What the head reads, as `Pretrained` finds it; sets the head's activation in place of a pooler that a
+        checkpoint lacks. Without a folder, the checkpoint is taken to have all that its class has."""
+        has_pooler = getattr(self._model, "pooler", None) is not None and (
+            folder is None or any(".pooler." in f".{name}" for name in headers(folder))
+        )
+        pooling = None if folder is None else folder_pooling(folder)
+        if pooling is None and not is_recorded(self.sites):
+            return found_pooling(has_pooler, None if folder is None else self.tokenizer)
+        pooling = pooling or self.sites.pooling
+        if pooling == "pooler" and folder is not None and not has_pooler:
+            self._head_activation = "tanh"
+            return "first"
+        return pooling
 
 
 @functools.lru_cache(maxsize=8)

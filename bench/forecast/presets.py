@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError, unknown
-from tunefront.bench.models.config_files import check, config_error, describe, known_sites, make, read
+from tunefront.bench.models.architectures import is_recorded, known_sites
+from tunefront.bench.models.config_files import check, config_error, describe, make, read
 from tunefront.bench.models.gguf.names import is_gguf
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def presets() -> dict[str, Preset]:
 def config_of(name_or_path: str) -> PretrainedConfig:
     """The configuration of a preset, of a config.json or of a folder with one.
 
-    Errors: UserError for an unknown name, an unreadable file, an architecture without sites, a configuration that needs
+    Errors: UserError for an unknown name, an unreadable file, an architecture that is no language model, a configuration that needs
     its own code (which is never run), quantised weights, and inconsistent fields.
     """
     source = find(name_or_path)
@@ -132,7 +133,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
             model = kinds[sites.family].from_config(config, dtype=torch.float32, trust_remote_code=False)
     except Exception as error:  # the type depends on the field, the architecture and transformers' version
         raise config_error(f"no model can be made of {describe(config)}", error, config.to_dict()) from error
-    if sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
+    if is_recorded(sites) and sites.pooling != "pooler" and getattr(model, "pooler", None) is not None:
         model.pooler = None
     if unties(config):
         output = model.get_output_embeddings()

@@ -9,13 +9,14 @@ import importlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
-from tunefront.bench.models.config_files import configuration, decoder_flags_warning
+from tunefront.bench.models.architectures import is_recorded, known_sites
+from tunefront.bench.models.config_files import configuration, decoder_flags_warning, own_code_warning
 from tunefront.bench.models.contradictions import architecture_warning
 from tunefront.bench.models.families import LANGUAGE_MODELS, Prompting
 from tunefront.bench.models.families.encoder import check_room, check_takes_words, limit_of, row_lengths
@@ -27,7 +28,7 @@ from tunefront.bench.models.tokenizer_files import check_tokenizer, tokenization
 from tunefront.bench.models.weights import check_has_weights, find_nonfinite, headers, is_blank, size
 from tunefront.bench.settings import RunConfig
 from tunefront.bench.templates import Template, find_template
-from tunefront.methods.sites import Sites, sites_for
+from tunefront.methods.sites import Sites
 
 log = logging.getLogger("tunefront")
 
@@ -88,6 +89,7 @@ def warnings_of(name: str) -> list[str]:
     folder = locate(name)
     warnings = (
         decoder_flags_warning(folder),
+        own_code_warning(folder),
         architecture_warning(folder),
         ignored_modules_warning(folder),
         tokenization_warning(name),
@@ -210,13 +212,14 @@ def block_count(name: str) -> int:
     config = config_at(name)
     if family_of(name) != "seq2seq":
         return int(config.num_hidden_layers)
-    decoder = ("decoder_layers", "num_decoder_layers")  # BART's name and T5's
+    decoder = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART's name, T5's, and a guess
     return int(config.num_hidden_layers) + next(int(getattr(config, key)) for key in decoder if hasattr(config, key))
 
 
 def sites_fingerprint(name: str) -> str:
     """sha256 of the sites that methods use; a user may change those of an architecture."""
-    sites = asdict(sites_of(config_at(name), name))
+    known = sites_of(config_at(name), name)
+    sites = asdict(known) if is_recorded(known) else {"family": known.family, "recorded": False}
     ordered = {field: sorted(value) if isinstance(value, frozenset) else value for field, value in sites.items()}
     return hashlib.sha256(json.dumps(ordered, sort_keys=True).encode()).hexdigest()
 
@@ -234,7 +237,5 @@ def config_at(name: str) -> Any:  # Any: transformers' configurations have no co
 
 
 def sites_of(config: Any, name: str) -> Sites:
-    try:
-        return replace(sites_for(config.model_type))
-    except KeyError as error:
-        raise UserError(f"backbone {name}: {error.args[0]}") from error
+    """The sites of a backbone's architecture; errors as in `known_sites`."""
+    return known_sites(config.model_type, f"backbone {name}: ")

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tunefront.bench.errors import UserError, nearest
+from tunefront.bench.errors import UserError
+from tunefront.bench.models.architectures import check_predicts_tokens, known_sites, own_code_is_ours
 from tunefront.bench.models.config_values import (
     HEADS,
     STACKS_HEADS,
@@ -23,7 +24,6 @@ from tunefront.bench.models.config_values import (
 )
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.quiet import quiet
-from tunefront.methods.sites import SITES, Sites, sites_for
 
 _IGNORED = {
     *("task_specific_params", "torchscript", "pruned_heads", "gradient_checkpointing", "use_cache", "output_past"),
@@ -51,14 +51,16 @@ def configuration(folder: Path) -> Any:  # Any: transformers' configurations hav
 def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file holds
     """The model_type and the fields that define the model.
 
-    Errors: UserError for a file that cannot be read, an architecture without sites, custom code, which is never run,
-    impossible sizes, and a decoder with bidirectional attention.
+    Errors: UserError for a file that cannot be read, an architecture that transformers does not know or that reads no
+    text, custom code, which is never run, a language model's weights that were trained to classify, impossible sizes,
+    and a decoder with bidirectional attention.
     """
     from transformers import PretrainedConfig
 
     fields = read_object(path, "configuration")
     model_type = _architecture(fields, path)
-    family = known_sites(model_type, f"configuration {path}: ").family
+    family = known_sites(model_type, f"the configuration {path}: ").family
+    check_predicts_tokens(fields, family, f"the configuration {path}: ")
     unread = _IGNORED | (set() if family == "decoder" else set(_AS_DECODER))
     kept = {
         name: value
@@ -73,6 +75,17 @@ def read(path: Path) -> tuple[str, dict[str, Any]]:  # Any: whatever the file ho
     if family == "decoder":
         _check_causal(kept, path)
     return model_type, kept
+
+
+def own_code_warning(folder: Path) -> str | None:
+    """A warning if the file asks for code that comes with the model, which transformers' own takes the place of."""
+    path = folder / "config.json"
+    if not read_object(path, "configuration").get("auto_map"):
+        return None
+    return (
+        f"{path} asks for code that comes with the model, which is never run here: transformers' classes of the same "
+        "names are used."
+    )
 
 
 def decoder_flags_warning(folder: Path) -> str | None:
@@ -147,15 +160,6 @@ def describe(config: Any) -> str:  # Any: as above
     return f"the configuration {name}" if name else f"its {config.model_type} configuration"
 
 
-def known_sites(model_type: str, prefix: str = "") -> Sites:
-    """The sites of an architecture; UserError if it has none."""
-    try:
-        return sites_for(model_type)
-    except KeyError as error:
-        near = nearest(model_type, SITES)
-        raise UserError(f"{prefix}{error.args[0]}{f' Did you mean {near!r}?' if near else ''}") from error
-
-
 def config_error(label: str, error: Exception, fields: Mapping[str, Any]) -> UserError:  # Any: as in a config.json
     """A UserError about a configuration that caused another library's error, with the message of that error."""
     if isinstance(error, RecursionError):
@@ -196,10 +200,10 @@ def _architecture(fields: Mapping[str, Any], path: Path) -> str:  # Any: as abov
             f"the configuration {path} names no model_type, so its architecture is unknown; add it, for example "
             '"model_type": "bert".'
         )
-    if fields.get("auto_map"):
+    if fields.get("auto_map") and not own_code_is_ours(model_type, fields["auto_map"]):
         raise UserError(
             f"the configuration {path} has an auto_map: it asks for code that comes with the model, which is never run "
-            "here. If transformers has the architecture itself, remove auto_map from a copy of the file."
+            "here. If transformers has the same architecture itself, remove auto_map from a copy of the file."
         )
     if model_type == "mistral" and "layer_types" in fields:  # as transformers reads it
         return "ministral"

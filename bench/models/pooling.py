@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.json_files import read_json, read_object
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
 """The poolings that a head can read here, by the library's names: values of the field, and flags before version 5.4."""
@@ -29,6 +32,17 @@ def folder_pooling(folder: Path) -> str | None:
             "with such a pooling; to try these weights with another pooling, change it in a copy of the folder."
         )
     return _MODES[modes[0]]
+
+
+def found_pooling(has_pooler: bool, tokenizer: PreTrainedTokenizerBase | None) -> str:
+    """The pooling of an encoder that neither a folder nor a record says: `pooler` if the checkpoint has one, `first` if
+    every text starts with the same special token, else `mean`. Without a tokenizer, texts are taken to start so."""
+    if has_pooler:
+        return "pooler"
+    if tokenizer is None:
+        return "first"
+    starts = {tokenizer(text)["input_ids"][0] for text in ("a", "b c", "1")}
+    return "first" if len(starts) == 1 and starts <= set(tokenizer.all_special_ids) else "mean"
 
 
 def ignored_modules_warning(folder: Path) -> str | None:

@@ -11,6 +11,7 @@ from torch import nn
 
 from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.checkpoints import persistent_buffers
 from tunefront.bench.models.config import check_finite, config_at, sites_of, start_token
 from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
@@ -18,7 +19,7 @@ from tunefront.bench.models.families.language import refuse_regression
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.fit import auto_class, misfit_message, misfits
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate, stored_weights
-from tunefront.bench.models.pooling import folder_pooling
+from tunefront.bench.models.pooling import folder_pooling, found_pooling
 from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from tunefront.bench.models.tokenizer_files import tokenizer_of
@@ -42,8 +43,8 @@ class Pretrained:
         self.sites = sites_of(self.config, name)
         self.pooling: str | None = None  # None for a language model: its features are the last token's state
         self.head_activation = self.sites.head_activation
-        if self.sites.family == "encoder":
-            self.pooling = folder_pooling(folder) or self.sites.pooling
+        if self.sites.family == "encoder":  # without a record, `load` finds it
+            self.pooling = folder_pooling(folder) or (self.sites.pooling if is_recorded(self.sites) else None)
         self.tokenizer = tokenizer_of(name)
         model = self.load()
         tensors = [*model.parameters(), *model.buffers()]
@@ -92,6 +93,9 @@ class Pretrained:
             **({} if self.sites.family == "encoder" else {"generation_config": GenerationConfig()}),
         )
         missing = set(report["missing_keys"])
+        if self.sites.family == "encoder" and self.pooling is None:
+            has_pooler = getattr(model, "pooler", None) is not None and not any("pooler" in key for key in missing)
+            self.pooling = found_pooling(has_pooler, self.tokenizer)
         if self.pooling == "pooler" and any(key.startswith("pooler.") for key in missing):
             # The checkpoint lacks the pooler: a fresh one belongs to the head, and is the same computation.
             self.pooling, self.head_activation = "first", "tanh"

@@ -10,6 +10,7 @@ from tunefront.bench.data.sources.file_name import OPTIONS as READING
 from tunefront.bench.data.sources.file_name import spelled
 from tunefront.bench.data.sources.own_names import names_of
 from tunefront.bench.errors import ErrorCollector, UserError
+from tunefront.bench.models.sites_file import use_sites
 from tunefront.bench.suites.lists import parse_values
 from tunefront.bench.suites.values import read_draw, read_sampler, read_seed, read_shots, read_trials
 from tunefront.methods.base import Method
@@ -94,7 +95,7 @@ class Overrides:
     `kind` and `header` say how to read them, `prompts` which templates they have; all are part of the names that they
     add to `tasks`.
     `methods` are texts or instances; None in `shots` means all training rows; `trials` and `sampler` are those of
-    [search]; `settings` are fields of the recipe or of
+    [search]; `sites` are files with records of sites, which this process uses from now on; `settings` are fields of the recipe or of
     the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
     the methods of the suite or of the call. Relative paths start at the working directory.
 
@@ -216,6 +217,11 @@ class Overrides:
     settings: Mapping[str, object] | None = _optional(
         name="set", metavar="KEY=VALUE", help="A field of the recipe or the run settings, such as learning_rate=1e-3."
     )
+    sites: Sequence[str] | None = _optional(
+        name="sites",
+        metavar="FILE",
+        help="A TOML file with the places in a model where methods act, as `tunefront probe` prints them.",
+    )
     device: str | None = _optional(name="device", metavar="D", help="cpu, cuda or cuda:N.", repeatable=False)
     more_methods: Sequence[Method] = ()
 
@@ -233,6 +239,9 @@ class Overrides:
             with wrong.collect():
                 if getattr(self, name) is not None:
                     object.__setattr__(self, name, OPTIONS[name].read(getattr(self, name)))
+        for file in self.sites or ():
+            with wrong.collect():
+                use_sites(file)
         with wrong.collect():
             self.all_settings()
         with wrong.collect():

@@ -17,7 +17,9 @@ from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.claim import run_claimed
 from tunefront.bench.execution.engines.processes import end_with_parent
 from tunefront.bench.models.session import Session
+from tunefront.bench.models.sites_file import add_sites, added_sites
 from tunefront.bench.records.store import Store
+from tunefront.methods.sites import Sites
 
 log = logging.getLogger("tunefront")
 
@@ -29,18 +31,21 @@ class CellMessage:
     spelled: str
     method_file: str | None
     fields: dict[str, Any]  # Any: the other fields of the cell, plain values
+    sites: dict[str, Sites]
+    """Records of sites that the parent process added."""
 
     @classmethod
     def of(cls, cell: Cell) -> CellMessage:
         """The message of a cell."""
         fields = {name: value for name, value in vars(cell).items() if name not in ("method", "method_file")}
-        return cls(cell.spelled, cell.method_file, fields)
+        return cls(cell.spelled, cell.method_file, fields, added_sites())
 
     def cell(self) -> Cell:
-        """The cell of this message; imports the user's file first."""
+        """The cell of this message; imports the user's file and adds the records of sites first."""
         from tunefront.methods.registry import load_file
         from tunefront.methods.spelling import parse
 
+        add_sites(self.sites)
         if self.method_file is not None:
             load_file(self.method_file)
         return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)

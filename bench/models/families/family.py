@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.models import checkpoints
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.families import leads
 from tunefront.bench.models.families.logits import evaluating, has_values
 from tunefront.methods.base import Batch, Prefix, Stack, Unsupported, trained
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from tunefront.methods.base import Keep
+    from tunefront.methods.sites import Sites
 
 
 class Elsewhere(Protocol):
@@ -39,6 +41,7 @@ class Family:
     """A pretrained model whose parameters can be frozen, and to which a method may add a lead."""
 
     model: PreTrainedModel
+    sites: Sites
     dropout: float | None = None
     """The dropout rate that a recipe sets everywhere, None for the checkpoint's own rates."""
     head: nn.Module | None
@@ -107,6 +110,11 @@ class Family:
     @cached_property
     def stacks(self) -> tuple[Stack, ...]:
         """Where a lead can be placed, found by running a few tokens; Unsupported if the attention takes no lead."""
+        if self.sites.family != "decoder" and not is_recorded(self.sites):  # a decoder takes positions as arguments
+            raise Unsupported(
+                f"{self.model.config.model_type} has no record of sites, so it is not known how it numbers positions, "
+                "which a lead (prompts, or keys and values) moves"
+            )
         parts = self._stack_modules()
         widths = {
             name: (stack, int(cast(nn.Embedding, stack.get_input_embeddings()).weight.shape[1]))
@@ -155,6 +163,10 @@ class Family:
     def make_lead(self, batch: Batch | None = None) -> leads.Led:
         """Computes the lead, for a training batch or (None) for rows that are scored."""
         return leads.make_led(self.model, cast(nn.Module, getattr(self.model, leads.NAME)), self.lead_lengths, batch)
+
+    def run_sample(self, keys: leads.LedKeys) -> None:
+        """Runs a few tokens through every stack, whose attentions get `keys`; see `leads.lead_attention`."""
+        self._run_sample(keys)
 
     @abstractmethod
     def _stack_modules(self) -> dict[str, PreTrainedModel]:

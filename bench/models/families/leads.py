@@ -236,7 +236,7 @@ def stacks_of(
     """
     check_attention(model)
     recorder = SeenKeys()
-    with _lead_attention(model):
+    with lead_attention(model):
         run(recorder)
     paths = {module: path for path, module in model.named_modules()}
     stacks = []
@@ -369,7 +369,8 @@ def _configs(model: PreTrainedModel) -> list[Any]:  # Any: transformers' configu
 
 
 @contextmanager
-def _lead_attention(model: PreTrainedModel) -> Iterator[None]:
+def lead_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Within the block, every attention of the model is `attend`."""
     before = [(config, config._attn_implementation) for config in _configs(model)]
     try:
         use_lead_attention(model)

@@ -1,0 +1,132 @@
+"""The role of each linear layer in a block: found by what a change of its output changes, else by its name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from tunefront.bench.probe.leaves import Call, Timeline, changed_output, is_linear
+from tunefront.methods.inject import width
+
+Run = Callable[[], Timeline]
+"""Runs a few tokens through every stack."""
+PROJECTIONS = ("query", "key", "value")
+FUSED = "fused"
+OUTPUT, UP, GATE, DOWN = "attention_output", "ffn_up", "ffn_gate", "ffn_down"
+_NAMES = {
+    "query": r"w?q|(attn_)?query|q_(proj|lin|linear)|query_(proj|layer)|to_q|q_net",
+    "key": r"w?k|(attn_)?key|k_(proj|lin|linear)|key_(proj|layer)|to_k|k_net",
+    "value": r"w?v|(attn_)?value|v_(proj|lin|linear)|value_(proj|layer)|to_v|v_net",
+    FUSED: r"w?qkv|qkv_(proj|linear)|query_key_value|c_attn|in_proj|to_qkv|attn_qkv",
+    OUTPUT: r"o_proj|out_(proj|lin|linear)|to_out|w?o|att_proj|dense",
+    GATE: r"gate(_proj)?|wi_0|w1",
+    UP: r"up(_proj)?|gate_up_proj|wi(_1)?|fc1|fc_in|c_fc|lin1|linear1|dense_h_to_4h|intermediate|w3|ffn|dense_in",
+    DOWN: r"down(_proj)?|wo|fc2|fc_out|c_proj|lin2|linear2|dense_4h_to_h|w2|ffn_output|dense_out|dense",
+}
+"""Usual names of the layers, the surest first."""
+_ATTENTION = re.compile(r"att", re.IGNORECASE)
+
+
+def roles_by_name(linears: Sequence[str]) -> dict[str, str]:
+    """Path within a block -> role, by the names of its linear layers; those with no usual name are left out."""
+    found: dict[str, str] = {}
+    for path in linears:
+        *parents, leaf = path.lower().split(".")
+        in_attention = any(_ATTENTION.search(parent) for parent in parents) or _ATTENTION.search(leaf) is not None
+        names = [leaf, *parents[-1:]] if leaf in ("dense", "linear") else [leaf]
+        roles = (*PROJECTIONS, FUSED, OUTPUT) if in_attention else (GATE, UP, DOWN)
+        if in_attention and leaf == "c_proj":
+            found[path] = OUTPUT
+            continue
+        for role in roles:
+            if any(re.fullmatch(_NAMES[role], name) for name in names):
+                found[path] = role
+                break
+    return found
+
+
+def roles_by_trial(model: nn.Module, block: str, linears: Sequence[str], run: Run) -> dict[str, str]:
+    """Path within a block -> role, by running a few tokens while the output of one linear layer is changed.
+
+    A layer inside an attention module is the projection of what it changes among the queries, keys and values there;
+    it is fused if it changes all three. The first other layer after the products is the output projection. The rest is
+    the feed-forward: the last layer is its output, and a layer before is the gate unless twice its output gives twice
+    the input of the last.
+    """
+    plain = run()
+    called = [call for call in plain.calls if call.path.startswith(f"{block}.")]
+    attentions = [path for path in plain.attended if path.startswith(f"{block}.")]
+    found: dict[str, str] = {}
+    for path in linears:
+        inside = [attention for attention in attentions if f"{block}.{path}".startswith(f"{attention}.")]
+        if inside:
+            role = _projection(model, f"{block}.{path}", inside[-1], plain, run)
+            if role is not None:
+                found[path] = role
+    order = [call for call in called if is_linear(model.get_submodule(call.path)) or call.path in attentions]
+    for attention in attentions:
+        place = next(number for number, call in enumerate(order) if call.path == attention)
+        after = [call.path.removeprefix(f"{block}.") for call in order[place + 1 :]]
+        output = next((path for path in after if path not in found and path in linears), None)
+        if output is not None:
+            found[output] = OUTPUT
+    rest = [call for call in order if call.path.removeprefix(f"{block}.") in set(linears) - set(found)]
+    found |= {path.removeprefix(f"{block}."): role for path, role in _feed_forward(model, rest, run).items()}
+    return found
+
+
+def _projection(model: nn.Module, path: str, attention: str, plain: Timeline, run: Run) -> str | None:
+    """The projection that a layer computes in its attention, None if it computes none."""
+    with changed_output(model.get_submodule(path)):
+        now = run().attended[attention]
+    changed = [
+        name
+        for name, before, after in zip(PROJECTIONS, plain.attended[attention], now, strict=True)
+        if not torch.equal(before, after)
+    ]
+    if len(changed) == 1:
+        return changed[0]
+    return FUSED if len(changed) == len(PROJECTIONS) else None
+
+
+def is_fused_by_head(model: nn.Module, path: str, run: Run) -> bool:
+    """Whether the outputs of a fused projection are those of one head after another: then the heads' width before the
+    last values are keys, not values."""
+    plain = run()
+    attention = next(attention for attention in plain.attended if path.startswith(f"{attention}."))
+    query, key, value = plain.attended[attention]
+    if key.shape[1] == 1:
+        return False
+    last = value.shape[3]
+    with changed_output(model.get_submodule(path), columns=slice(-2 * last, -last)):
+        now = run().attended[attention]
+    return not torch.equal(key, now[1])
+
+
+def _feed_forward(model: nn.Module, calls: Sequence[Call], run: Run) -> dict[str, str]:
+    """The roles of the layers of the feed-forward, by path; none if they do not form one."""
+    if len(calls) < 2 or len({call.path for call in calls}) != len(calls):
+        return {}
+    *ups, down = [call.path for call in calls]
+    inner = width(model, model.get_submodule(down), "in")
+    widths = [width(model, model.get_submodule(path), "out") for path in ups]
+    if len(ups) == 1:
+        return {ups[0]: UP, down: DOWN} if widths[0] in (inner, 2 * inner) else {}
+    if len(ups) != 2 or widths != [inner, inner]:
+        return {}
+    before = _input_of(down, run())
+    linear = []
+    for path in ups:
+        with changed_output(model.get_submodule(path), factor=2.0):
+            linear.append(torch.allclose(_input_of(down, run()), 2 * before, rtol=1e-4, atol=1e-6))
+    if linear.count(True) != 1:
+        return {}
+    up = ups[linear.index(True)]
+    return {up: UP, next(path for path in ups if path != up): GATE, down: DOWN}
+
+
+def _input_of(path: str, timeline: Timeline) -> Tensor:
+    return next(call.reads for call in timeline.calls if call.path == path)
