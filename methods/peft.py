@@ -136,8 +136,8 @@ class Peft(Method):
     A configuration without target modules gets those of this suite's sites: queries and values, or the fused
     projection; for IA3 keys, values and the inner feed-forward activation; for LN_TUNING every layer norm. peft's own
     defaults are lists of suffixes, which match other modules too in some models. On an architecture without a record of
-    sites it gets every linear layer of the model (`all-linear`; for LN_TUNING every norm). Prompts have 20 virtual tokens and
-    prefixes 10 unless the configuration says otherwise.
+    sites it gets every linear layer of the model (`all-linear`; for LN_TUNING every norm). Prompts have 20 virtual
+    tokens and prefixes 10 unless the configuration says otherwise.
     Prompts, prefixes and cartridges are computed by peft's modules and read by the backbone, as those of our own
     methods. ADALORA and ADAMSS get the number of the step after each one, and ADALORA also its orthogonal
     regularization, as peft's training does.

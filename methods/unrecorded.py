@@ -28,8 +28,8 @@ class Unrecorded(Sites):
     def __getattribute__(self, name: str) -> Any:  # Any: as the fields
         if name in _PLACES:
             raise Unsupported(
-                f"the architecture {self.model_type} has no record of sites, which this needs ({name}); `tunefront probe "
-                "MODEL` proposes one, and --sites FILE.toml uses it"
+                f"the architecture {self.model_type} has no record of sites, which this needs ({name}); "
+                "`tunefront probe MODEL` proposes one, and --sites FILE.toml uses it"
             )
         return super().__getattribute__(name)
 

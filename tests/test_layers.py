@@ -19,7 +19,7 @@ ORDER = (
     *("bench", "bench.errors", "bench.files", "bench.quiet", "bench.collector", "bench.settings", "bench.cells"),
     *("bench.data", "bench.templates", "bench.records", "bench.models", "bench.meters", "bench.training"),
     "bench.checkpoints",
-    *("bench.check", "bench.suites", "bench.execution", "bench.forecast", "bench.papers", "bench.api"),
+    *("bench.check", "bench.suites", "bench.execution", "bench.forecast", "bench.probe", "bench.papers", "bench.api"),
     *("reports.units", "reports.names", "reports.tables", "reports.trackers"),
     *("reports.compare", "reports.costs", "reports.sections", "reports.plots", "reports.formats", "reports"),
     *("bench.cli", "bench.pytest_plugin"),

@@ -21,6 +21,7 @@ from tunefront.bench.cli.mix import mix
 from tunefront.bench.cli.plan import plan
 from tunefront.bench.cli.predict import predict
 from tunefront.bench.cli.pretrain import pretrain
+from tunefront.bench.cli.probe import probe
 from tunefront.bench.cli.prune import prune
 from tunefront.bench.cli.push import push
 from tunefront.bench.cli.report import report
@@ -77,6 +78,7 @@ app.command()(run)
 app.command()(stream)
 app.command()(mix)
 app.command()(check)
+app.command()(probe)
 app.command()(report)
 app.command()(diff)
 app.command()(push)

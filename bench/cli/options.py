@@ -323,6 +323,20 @@ Data = Annotated[
 PromptedBackbone = Annotated[
     str | None, typer.Option("--backbone", help="A language model whose tokens are counted.", metavar="B")
 ]
+Model = Annotated[
+    str,
+    typer.Argument(
+        help="An embedded name, a folder, a Hub id, a GGUF file, a preset or a config.json.", metavar="MODEL"
+    ),
+]
+SitesFiles = Annotated[
+    list[str] | None,
+    typer.Option("--sites", help="A TOML file with records of sites, as printed without it.", metavar="FILE"),
+]
+TriedMethods = Annotated[
+    list[str] | None,
+    typer.Option("--method", help="A file with your own methods to try too. Repeatable.", metavar="FILE.py"),
+]
 WriteTemplates = Annotated[bool, typer.Option("--write", help="Write a first file of templates, to edit.")]
 CountedBackbone = Annotated[
     str | None,

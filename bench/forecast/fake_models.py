@@ -40,7 +40,7 @@ class FakePretrained:
     """
 
     def __init__(self, name: str, lengths: SyntheticRows | None = None):
-        folder = _folder(name)
+        folder = folder_of(name)
         self.config = config_of(name) if folder is None else config_at(name)
         self.name, self.sites = name, sites_of(self.config, name)
         self._head_activation = self.sites.head_activation
@@ -102,7 +102,7 @@ def fake_pretrained(name: str, lengths: SyntheticRows | None = None) -> FakePret
     return FakePretrained(name, lengths)
 
 
-def _folder(name: str) -> Path | None:
+def folder_of(name: str) -> Path | None:
     """The folder of the backbone's files, None for a preset or a lone config.json."""
     if name in known_backbones() or is_gguf(name):
         return locate(name)

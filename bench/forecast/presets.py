@@ -49,8 +49,8 @@ def presets() -> dict[str, Preset]:
 def config_of(name_or_path: str) -> PretrainedConfig:
     """The configuration of a preset, of a config.json or of a folder with one.
 
-    Errors: UserError for an unknown name, an unreadable file, an architecture that is no language model, a configuration that needs
-    its own code (which is never run), quantised weights, and inconsistent fields.
+    Errors: UserError for an unknown name, an unreadable file, an architecture that is no language model, a
+    configuration that needs its own code (which is never run), quantised weights, and inconsistent fields.
     """
     source = find(name_or_path)
     if isinstance(source, Preset):

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, dataclass, fields
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -35,9 +35,10 @@ class Proposal:
     unknown: tuple[str, ...]
 
 
-def propose(backbone: Backbone, pooling: str | None, few: Batch) -> Proposal | None:
+def propose(backbone: Backbone, pooling: str | None, few: Batch | None) -> Proposal | None:
     """The record for a backbone's architecture, found by running a few tokens, or from names if it cannot run; None if
-    it has no list of blocks. `pooling` is what its head reads, `few` a batch of encoded rows."""
+    it has no list of blocks. `pooling` is what its head reads, `few` a batch of encoded rows, None for a
+    model without values."""
     lists = block_lists(backbone.model)
     return _Search(backbone, lists, few).proposal(pooling) if lists else None
 
@@ -45,10 +46,11 @@ def propose(backbone: Backbone, pooling: str | None, few: Batch) -> Proposal | N
 class _Search:
     """The search for the sites of one model, whose blocks are in `lists`."""
 
-    def __init__(self, backbone: Backbone, lists: list[str], few: Batch):
+    def __init__(self, backbone: Backbone, lists: list[str], few: Batch | None):
         self.backbone, self.model, self.lists, self.few = backbone, backbone.model, lists, few
-        self.observed = _works(lambda: check_attention(self.model)) and _works(self._run)
-        self.timeline = self._run() if self.observed or _works(self._run) else None
+        runs = few is not None
+        self.observed = runs and _works(lambda: check_attention(self.model)) and _works(self._run)
+        self.timeline = self._run() if self.observed or (runs and _works(self._run)) else None
 
     def proposal(self, pooling: str | None) -> Proposal:
         """What was found."""
@@ -84,12 +86,12 @@ class _Search:
         """A few tokens through every stack. Where the attention takes no lead, by which it is observed, only the calls
         of leaves are."""
         timeline = Timeline({module: path for path, module in self.model.named_modules()})
-        with evaluating(self.model), timeline.recording(self.model):  # type: ignore[arg-type]
+        with evaluating(self.model), timeline.recording(self.model):
             if not getattr(self, "observed", True):
-                self.backbone.features(self.few)
+                self.backbone.features(cast(Batch, self.few))
                 return timeline
-            with lead_attention(self.model):  # type: ignore[arg-type]
-                self.backbone.run_sample(timeline)  # type: ignore[union-attr]
+            with lead_attention(self.model):
+                self.backbone.run_sample(timeline)
         if not timeline.attended:
             raise Unsupported("its attention does not pass keyword arguments on")
         return timeline

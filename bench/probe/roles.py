@@ -97,7 +97,7 @@ def is_fused_by_head(model: nn.Module, path: str, run: Run) -> bool:
     last values are keys, not values."""
     plain = run()
     attention = next(attention for attention in plain.attended if path.startswith(f"{attention}."))
-    query, key, value = plain.attended[attention]
+    _, key, value = plain.attended[attention]
     if key.shape[1] == 1:
         return False
     last = value.shape[3]

@@ -95,9 +95,9 @@ class Overrides:
     `kind` and `header` say how to read them, `prompts` which templates they have; all are part of the names that they
     add to `tasks`.
     `methods` are texts or instances; None in `shots` means all training rows; `trials` and `sampler` are those of
-    [search]; `sites` are files with records of sites, which this process uses from now on; `settings` are fields of the recipe or of
-    the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods` are added to
-    the methods of the suite or of the call. Relative paths start at the working directory.
+    [search]; `sites` are files with records of sites, which this process uses from now on; `settings` are fields of the
+    recipe or of the run settings, which no suite and no search overrides, and `device` is one of them; `more_methods`
+    are added to the methods of the suite or of the call. Relative paths start at the working directory.
 
     Each field declares its command-line option here: `tunefront run`, `tunefront plan` and the pytest plugin have these
     options. Errors: UserErrors with all wrong values.
