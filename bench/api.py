@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from tunefront.bench.execution.rounds import Rounds
     from tunefront.bench.execution.stream import Streams
     from tunefront.bench.forecast.forecast import Forecast
+    from tunefront.bench.probe.probing import Probe
     from tunefront.bench.suites.grids import Grid as Part
 
 log = logging.getLogger("tunefront")
@@ -387,6 +388,23 @@ def plan(
         seconds=seconds,
     )
     return predict_costs(request, ErrorCollector())
+
+
+def probe(model: str, *, sites: Sequence[str] = (), methods: Sequence[str] = ()) -> Probe:
+    """What a model is, which methods run on it and why others do not, and a record of sites for an architecture that
+    has none; runs nothing but a few tokens.
+
+    Args: model, an embedded name, a folder, a Hub id, a GGUF file, a preset or a config.json; sites, TOML files with
+    records of sites, which the process keeps; methods, files with methods of your own to try too.
+    Errors: UserError, with the reason, for a model that cannot be used, and for any mistake in a file.
+    """
+    quiet_libraries()
+    from tunefront.bench.models.sites_file import use_sites
+    from tunefront.bench.probe.probing import probe as look_at
+
+    for file in sites:
+        use_sites(file)
+    return look_at(model, methods)
 
 
 def check(

@@ -1,4 +1,5 @@
-"""`tunefront list`: the available methods, tasks, backbones, suites and settings, as plain data and as a table."""
+"""`tunefront list`: the available methods, tasks, backbones, architectures, suites and settings, as plain data and as
+a table."""
 
 from __future__ import annotations
 
@@ -15,17 +16,20 @@ from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, handle_errors, print_raw, quiet_libraries
 from tunefront.bench.errors import UserError, printable
 from tunefront.bench.settings import SETTINGS, Setting
+from tunefront.methods.sites import SITES
 
 if TYPE_CHECKING:
     from rich.table import Table
 
     from tunefront.methods.base import Method
+    from tunefront.methods.sites import Sites
 
 Entry = dict[str, object]
 
 HINTS = {
     "tasks": "Your own data: --data FILE, a folder with train and test files as dir:FOLDER, or hub:NAME/CONFIG.",
     "backbones": "A folder saved with save_pretrained(), a GGUF file or a Hub id is a backbone too.",
+    "architectures": "Any other that transformers knows runs full, features, knn, icl and peft: tunefront probe MODEL.",
     "methods": "Your own: path/to/file.py:ClassName:field=value, a subclass of tunefront.Method.",
     "suites": "Your own: a path to a .toml file.",
     "settings": "Change one with --set NAME=VALUE, with settings={...} in Python, or in that table of a suite file.",
@@ -39,7 +43,7 @@ def list_(
     method: options.OwnMethods = None,
     debug: options.Debug = False,
 ) -> None:
-    """List methods, tasks, backbones, suites or settings.
+    """List methods, tasks, backbones, architectures, suites or settings.
 
     With --matrix: what each method can do on an encoder, two decoders and an encoder-decoder, found by trying it on
     tiny random models, in about a minute.
@@ -74,7 +78,8 @@ def _matrix(what: str, as_json: bool, files: list[str], errors: Console) -> None
 
 
 def entries(what: str) -> list[Entry]:
-    """The available `methods`, `tasks`, `backbones`, `suites` or `settings`, each with its name and description."""
+    """The available `methods`, `tasks`, `backbones`, `architectures`, `suites` or `settings`, each with its name and
+    description."""
     if what == "settings":
         return [_setting_entry(setting) for setting in SETTINGS.values()]
     if what == "methods":
@@ -85,6 +90,8 @@ def entries(what: str) -> list[Entry]:
         from tunefront.bench.data.sources import describe_tasks
 
         return [asdict(entry) for entry in describe_tasks()]
+    if what == "architectures":
+        return [_architecture_entry(name, sites) for name, sites in sorted(SITES.items())]
     if what == "backbones":
         from tunefront.bench.models.locate import known_backbones
 
@@ -104,7 +111,8 @@ def as_table(what: str, listed: Sequence[Entry]) -> Table:
         listed = list(_grouped_by_table(listed))
     if what == "tasks":
         listed = list(_grouped_by_source(listed))
-    listed = [_in_two_columns(entry) if what == "methods" else entry for entry in listed]
+    in_columns = {"methods": _in_two_columns, "architectures": _in_three_columns}
+    listed = [in_columns[what](entry) if what in in_columns else entry for entry in listed]
     columns = list(dict.fromkeys(key for entry in listed for key in entry))
     table = Table(box=box.SIMPLE, caption=Text(HINTS[what]), caption_justify="left", pad_edge=False)
     for column in columns:
@@ -112,6 +120,46 @@ def as_table(what: str, listed: Sequence[Entry]) -> Table:
     for entry in listed:
         table.add_row(*(Text(printable(_as_text(entry.get(column)))) for column in columns))
     return table
+
+
+def _architecture_entry(name: str, sites: Sites) -> Entry:
+    """An architecture: its family, models that have it, what a head reads if their folders say nothing (of an
+    encoder-decoder the decoder's first token), whether its FLOPs have closed forms, and what is special in its
+    sites."""
+    from tunefront.bench.meters.flops.analytic import ARCHITECTURES
+    from tunefront.bench.models.architectures import MODELS
+
+    special = [
+        "fused queries, keys and values" if sites.fused else "",
+        f"shared: {', '.join(sorted(sites.repeated))}" if sites.repeated else "",
+    ]
+    return {
+        "name": name,
+        "family": sites.family,
+        "models": MODELS.get(name),
+        "head_reads": sites.pooling if sites.family == "encoder" else "last" if sites.family == "decoder" else "first",
+        "closed_flops": name in ARCHITECTURES,
+        "special": "; ".join(filter(None, special)) or None,
+    }
+
+
+def _in_three_columns(architecture: Entry) -> Entry:
+    """An architecture's name, family, and the rest in one column."""
+    notes = [
+        f"a head reads the {_READ[str(architecture['head_reads'])]}",
+        str(architecture["special"] or ""),
+        "" if architecture["closed_flops"] else "FLOPs are counted only",
+    ]
+    models = architecture["models"]
+    about = "; ".join(filter(None, notes)).removeprefix("a")
+    return {
+        "name": architecture["name"],
+        "family": architecture["family"],
+        "about": f"{models}. A{about}." if models else f"A{about}.",
+    }
+
+
+_READ = {"pooler": "pooler", "first": "first token", "mean": "mean of the tokens", "last": "last token"}
 
 
 def _described(known: Mapping[str, str]) -> list[Entry]:

@@ -87,6 +87,7 @@ class Listed(StrEnum):
     methods = "methods"
     tasks = "tasks"
     backbones = "backbones"
+    architectures = "architectures"
     suites = "suites"
     settings = "settings"
 

@@ -25,6 +25,52 @@ _NO_TEXT = re.compile(r"vision|image|video|audio|speech|acoustic|codec")
 _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering", "RewardModel")
 
 
+MODELS = {
+    "albert": "ALBERT",
+    "bart": "BART",
+    "bert": "BERT, MiniLM, BGE, E5, GTE",
+    "bloom": "BLOOM, BLOOMZ",
+    "camembert": "CamemBERT",
+    "cohere": "Command R, Aya Expanse",
+    "cohere2": "Command R7B",
+    "deberta": "DeBERTa",
+    "deberta-v2": "DeBERTa v2 and v3",
+    "distilbert": "DistilBERT",
+    "electra": "ELECTRA",
+    "falcon": "Falcon",
+    "gemma": "Gemma",
+    "gemma2": "Gemma 2",
+    "gemma3_text": "Gemma 3, for text",
+    "gpt2": "GPT-2",
+    "gpt_neox": "GPT-NeoX, Pythia",
+    "gptj": "GPT-J",
+    "granite": "Granite 3",
+    "llama": "Llama, SmolLM 1 and 2, TinyLlama",
+    "mbart": "mBART",
+    "mistral": "Mistral",
+    "mixtral": "Mixtral",
+    "modernbert": "ModernBERT",
+    "mpnet": "MPNet, all-mpnet-base",
+    "mt5": "mT5",
+    "nomic_bert": "Nomic Embed",
+    "olmo2": "OLMo 2",
+    "opt": "OPT",
+    "pegasus": "Pegasus",
+    "phi": "Phi-1.5 and 2",
+    "phi3": "Phi-3, Phi-4",
+    "qwen2": "Qwen 1.5, 2 and 2.5",
+    "qwen3": "Qwen 3",
+    "qwen3_moe": "Qwen 3, mixtures of experts",
+    "roberta": "RoBERTa",
+    "smollm3": "SmolLM3",
+    "t5": "T5, Flan-T5, T0",
+    "umt5": "UMT5",
+    "xlm-roberta": "XLM-R, BGE-M3, multilingual E5",
+    "xlm-roberta-xl": "XLM-R XL and XXL",
+}
+"""Models that people know an architecture by."""
+
+
 def known_sites(model_type: str, prefix: str = "") -> Sites:
     """The sites of an architecture; without a record those that only know its family.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +23,8 @@ MOST_MISSING = 2**26
 """If more parameters than this are missing, the tensors are not compared one by one."""
 _NO_WEIGHTS = re.compile(r"(^|\.)(masked_bias|inv_freq|position_ids|token_type_ids|freqs_c(is|os)|version)$")
 """Constants that older versions of transformers saved with the weights."""
+_EXPERT = re.compile(r"(.*\.experts)\.(\d{1,4})\.(.+)")
+"""(layer, number, kind) of a tensor of one expert."""
 _INTEGERS = ("I8", "U8", "I4", "U4", "F8_", "FLOAT8", "QINT", "F4")
 
 
@@ -41,6 +43,10 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
             f"the weights of {name} are quantised ({quantised[0]} has type {stored[quantised[0]].dtype}), but weights "
             "are trained in float32: give the model before quantisation."
         )
+    experts = missing_experts(stored)
+    if experts:
+        lacking = f"they lack {len(experts)} tensors of experts ({experts[0]} first)"
+        raise UserError(misfit_message(name, [lacking]))
     model = _empty_model(name, config, sites.family)
     needed = sum(tensor.numel() for tensor in model.parameters())
     present = sum(math.prod(tensor.shape) for tensor in stored.values())
@@ -69,6 +75,27 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
     problems = misfits(model, report, sites.family)
     if problems:
         raise UserError(misfit_message(name, problems))
+
+
+def missing_experts(names: Iterable[str]) -> list[str]:
+    """The names of tensors that a mixture of experts lacks: transformers joins those of all experts when it loads them,
+    and does not say which one is missing.
+
+    >>> missing_experts(["0.experts.0.up", "0.experts.1.up", "0.experts.0.down", "1.experts.1.up", "1.experts.1.down"])
+    ['0.experts.1.down', '1.experts.0.down', '1.experts.0.up']
+    """
+    found: dict[tuple[str, str], set[int]] = {}
+    for match in filter(None, map(_EXPERT.fullmatch, names)):
+        found.setdefault((match[1], match[3]), set()).add(int(match[2]))
+    most = max((max(numbers) + 1 for numbers in found.values()), default=0)
+    kinds = {kind for _, kind in found}
+    return sorted(
+        f"{layer}.{number}.{kind}"
+        for layer in {layer for layer, _ in found}
+        for kind in kinds
+        for number in range(most)
+        if number not in found.get((layer, kind), set())
+    )
 
 
 def _mismatched_shapes(

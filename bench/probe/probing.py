@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-_FEWEST, _USUAL = 8, 16
-"""Tokens of the synthetic rows on which methods are tried."""
+ROWS = SyntheticRows(tokens=8, train_rows=8, test_rows=8)
+"""The synthetic rows on which methods are tried."""
 
 
 _FOUND = {
@@ -116,16 +116,16 @@ def probe(
     folder = folder_of(name)
     if folder is not None:
         check_backbone(name)
-    model = fake_pretrained(name, None if folder is not None else SyntheticRows())
-    lengths = _lengths(name, model)
-    backbone = _backbone(model, SyntheticRows())
+    model = fake_pretrained(name, None if folder is not None else ROWS)
+    limits.check(name, ROWS)
+    backbone = _backbone(model)
     recorded = is_recorded(model.sites)
     proposal = None if recorded or not find_sites else _proposed(name, model, on_step)
-    tried = _try_all(methods, name, lengths, on_step)
+    tried = _try_all(methods, name, on_step)
     then: tuple[Tried, ...] = ()
     if proposal is not None:
         with _using(model.config.model_type, proposal.sites):
-            then = _try_all(methods, name, lengths, on_step)
+            then = _try_all(methods, name, on_step)
     stored = None if folder is None else headers(folder)
     embeddings = int(backbone.model.get_input_embeddings().weight.shape[0])
     return Probe(
@@ -152,35 +152,22 @@ def probe(
     )
 
 
-def _backbone(source: FakePretrained | Pretrained, rows: SyntheticRows) -> Backbone:
-    return source.fresh_copy(rows.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
+def _backbone(source: FakePretrained | Pretrained) -> Backbone:
+    return source.fresh_copy(ROWS.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
 
 
-def _lengths(name: str, model: FakePretrained) -> SyntheticRows:
-    """Rows that fit into the model; UserError if not even a few tokens do."""
-    few, usual = (SyntheticRows(tokens=tokens, train_rows=8, test_rows=8) for tokens in (_FEWEST, _USUAL))
-    try:
-        limits.check(name, usual)
-    except limits.TooLong:
-        limits.check(name, few)
-        return few
-    return usual
-
-
-def _try_all(
-    methods: Sequence[Method], name: str, lengths: SyntheticRows, on_step: Callable[[str], None]
-) -> tuple[Tried, ...]:
+def _try_all(methods: Sequence[Method], name: str, on_step: Callable[[str], None]) -> tuple[Tried, ...]:
     found = []
     for method in methods:
         on_step(f"trying {label(method)}")
-        found.append(_tried(method, name, lengths))
+        found.append(_tried(method, name))
     return tuple(found)
 
 
-def _tried(method: Method, name: str, lengths: SyntheticRows) -> Tried:
+def _tried(method: Method, name: str) -> Tried:
     """The method on synthetic rows, trained and scored on tensors without values."""
     recipe = resolve_recipe(method, {"batch_size": 4, "steps": 1})
-    lengths = replace(lengths, train_rows=max(lengths.train_rows, method.fewest_rows))
+    lengths = replace(ROWS, train_rows=max(ROWS.train_rows, method.fewest_rows))
     config = RunConfig(max_length=lengths.tokens, latency_queries=0)
     cell = Cell(method, name, lengths.name, recipe, shots=lengths.train_rows, config=config)
     try:
@@ -197,14 +184,12 @@ def _tried(method: Method, name: str, lengths: SyntheticRows) -> Tried:
 def _proposed(name: str, model: FakePretrained, on_step: Callable[[str], None]) -> Proposal | None:
     """The sites of the model's own weights if there are any, else from its names."""
     on_step("finding sites")
-    rows = SyntheticRows(tokens=_FEWEST, train_rows=2, test_rows=2)
-    if model.file_bytes is None or folder_of(name) is None:
-        backbone = _backbone(model, rows)
-        return propose(backbone, model.pooling, None)
+    if folder_of(name) is None:
+        return propose(_backbone(model), model.pooling, None)
     with quiet():
         pretrained = Pretrained(name, torch.device("cpu"))
-        backbone = _backbone(pretrained, rows)
-    task = rows.task(pretrained.sites.family)
+        backbone = _backbone(pretrained)
+    task = ROWS.task(pretrained.sites.family)
     return propose(backbone, pretrained.pooling, backbone.encode(task, task.splits["train"]).batch(range(2)))
 
 

@@ -61,6 +61,8 @@ class _Search:
         outputs = {role: [self._followed_by(place) for place in by_role.get(role, ())] for role in (OUTPUT, DOWN)}
         norms = [path for path, module in leaves(self.model).items() if is_norm(module)]
         fused = by_role.pop(FUSED, [])
+        if not self.observed:  # the order of its queries, keys and values does not follow from its name
+            fused = []
         sites = {role: self._regex(places) for role, places in by_role.items()}
         values: dict[str, Any] = {  # Any: as the fields
             field.name: None for field in fields(Sites) if field.default is MISSING
@@ -69,7 +71,7 @@ class _Search:
         values |= {
             "block": _blocks(self.lists),
             "fused": fused[0][1] if fused else None,
-            "fused_by_head": bool(fused) and self.observed and self._fused_by_head(fused[0]),
+            "fused_by_head": bool(fused) and self._fused_by_head(fused[0]),
             "sublayer_output": self._regex([*outputs[OUTPUT], *outputs[DOWN]]),
             "ffn_output": self._regex(outputs[DOWN]),
             "norms": self._paths(norms),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -53,3 +53,27 @@ def grid(backbones: dict[str, str], toy_folder: str) -> Callable[..., Grid]:
         return Grid(backbones["bert"], toy_folder, **fields)
 
     return made
+
+
+@pytest.fixture
+def few_methods(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A probe tries some of the methods: all of them take seconds."""
+    from tunefront.bench.execution import capabilities
+    from tunefront.bench.probe import probing
+
+    names = ("full", "features", "houlsby", "ia3", "icl", "layernorm", "lora", "scaling", "cartridge")
+
+    def default_methods(files: Sequence[str] = ()) -> list[Any]:
+        known = capabilities.default_methods(files)
+        return [method for method in known if method.name in names or method.name.startswith("probed_by_")]
+
+    monkeypatch.setattr(probing, "default_methods", default_methods)
+
+
+@pytest.fixture(scope="session")
+def others(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The folder of a tiny model of each architecture without a record, by name."""
+    from tests.bench.models.others import OTHERS
+
+    base = tmp_path_factory.mktemp("others")
+    return {name: make(base / name) for name, (_, make) in OTHERS.items()}
