@@ -20,7 +20,7 @@ from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate, stored_weights
-from tunefront.bench.models.pooling import folder_pooling
+from tunefront.bench.models.pooling import folder_pooling, published_pooling
 from tunefront.bench.models.pretrained import Pooled, family_for
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.bench.models.weights import headers
@@ -43,7 +43,7 @@ class FakePretrained:
         self.config = config_of(name) if folder is None else config_at(name)
         self.name, self.sites = name, sites_of(self.config, name)
         self._head_activation = self.sites.head_activation
-        self.pooling: str | None = self.sites.pooling if self.sites.family == "encoder" else None
+        self.pooling = published_pooling(self.config, self.sites)
         if folder is not None and self.sites.family == "encoder":
             self._use_pooling_of(folder)
         self._lengths = lengths
@@ -83,7 +83,7 @@ class FakePretrained:
 
     def _use_pooling_of(self, folder: Path) -> None:
         """Sets the pooling that the folder specifies; without a pooler in its checkpoint, pools the first token."""
-        self.pooling = folder_pooling(folder) or self.sites.pooling
+        self.pooling = folder_pooling(folder) or published_pooling(self.config, self.sites)
         if self.pooling == "pooler" and not any(".pooler." in f".{name}" for name in headers(folder)):
             self.pooling, self._head_activation = "first", "tanh"
 

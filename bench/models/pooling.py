@@ -7,6 +7,7 @@ from typing import Any
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.json_files import read_json, read_object
+from tunefront.methods.sites import Sites
 
 _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
 """The poolings that a head can read here, by the library's names: values of the field, and flags before version 5.4."""
@@ -29,6 +30,14 @@ def folder_pooling(folder: Path) -> str | None:
             "with such a pooling; to try these weights with another pooling, change it in a copy of the folder."
         )
     return _MODES[modes[0]]
+
+
+def published_pooling(config: Any, sites: Sites) -> str | None:  # Any: a configuration of transformers
+    """What the architecture's published classifier reads: as its configuration says (ModernBERT's does), else as its
+    sites say; None for a language model."""
+    if sites.family != "encoder":
+        return None
+    return {"cls": "first", "mean": "mean"}.get(getattr(config, "classifier_pooling", None) or "", sites.pooling)
 
 
 def ignored_modules_warning(folder: Path) -> str | None:

@@ -13,12 +13,13 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.checkpoints import persistent_buffers
 from tunefront.bench.models.config import check_finite, config_at, sites_of, start_token
+from tunefront.bench.models.constants import keep_constants
 from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
 from tunefront.bench.models.families.language import refuse_regression
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.fit import auto_class, misfit_message, misfits
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate, stored_weights
-from tunefront.bench.models.pooling import folder_pooling
+from tunefront.bench.models.pooling import folder_pooling, published_pooling
 from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
 from tunefront.bench.models.tokenizer_files import tokenizer_of
@@ -43,7 +44,7 @@ class Pretrained:
         self.pooling: str | None = None  # None for a language model: its features are the last token's state
         self.head_activation = self.sites.head_activation
         if self.sites.family == "encoder":
-            self.pooling = folder_pooling(folder) or self.sites.pooling
+            self.pooling = folder_pooling(folder) or published_pooling(self.config, self.sites)
         self.tokenizer = tokenizer_of(name)
         model = self.load()
         tensors = [*model.parameters(), *model.buffers()]
@@ -103,6 +104,7 @@ class Pretrained:
         for _, tensor in model.named_parameters():
             if not tensor.sum().isfinite():
                 check_finite(self.name)
+        keep_constants(model)
         model.requires_grad_(True).eval()
         return model
 

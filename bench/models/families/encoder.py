@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
@@ -129,7 +129,7 @@ class Encoder(Family):
         super().lead(module)
         virtual = self.lead_lengths.prompts.get("encoder", 0)
         if virtual and self.pooling == "pooler":
-            self.model.pooler.register_forward_pre_hook(partial(_skip, virtual))
+            change_pooler_input(self.model, partial(_skip, virtual))
 
     def _inputs(
         self, batch: Batch, led: Led
@@ -298,14 +298,47 @@ def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(positions, int(tokenizer.model_max_length))
 
 
+_AFTER_PADDING = (
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"),
+    *("ibert", "lilt", "longformer", "luke"),
+)
+"""Architectures whose positions start after the index of padding."""
+
+
 def first_position(config: Any) -> int:
     """The position of a row's first token: RoBERTa's is its padding index plus one. `config` is transformers'."""
-    return int(config.pad_token_id or 0) + 1 if config.model_type == "roberta" else 0
+    if config.model_type == "mpnet":  # its code has padding index 1, whatever the configuration says
+        return 2
+    return int(config.pad_token_id or 0) + 1 if config.model_type in _AFTER_PADDING else 0
 
 
-def _skip(tokens: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A hook: the module reads the states (rows, seq, width) without the first `tokens` of each row."""
-    return (args[0][:, tokens:], *args[1:])
+def change_pooler_input(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> None:
+    """Lets the checkpoint's pooler read the states (rows, seq, width) as `change` returns them."""
+    if isinstance(model.pooler, nn.Linear):  # ALBERT's reads one state, which the model takes from its encoder's output
+        model.encoder.register_forward_hook(partial(_change_output, change))
+    else:
+        model.pooler.register_forward_pre_hook(partial(_change_input, change))
+
+
+def _change_input(
+    change: Callable[[Tensor], Tensor], pooler: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    return (change(args[0]), *args[1:])
+
+
+def _change_output(
+    change: Callable[[Tensor], Tensor],
+    encoder: nn.Module,
+    args: object,
+    output: Any,  # Any: a model's output
+) -> Any:
+    output.last_hidden_state = change(output.last_hidden_state)
+    return output
+
+
+def _skip(tokens: int, states: Tensor) -> Tensor:
+    """The states without the first `tokens` of each row."""
+    return states[:, tokens:]
 
 
 def _implements_protocol(encoder: Encoder) -> Backbone:
