@@ -26,15 +26,23 @@ HEADS = {  # our head's layers -> the published classifier's
     "roberta": {"head.dense": "classifier.dense", "head.output": "classifier.out_proj"},
     "distilbert": {"head.dense": "pre_classifier", "head.output": "classifier"},
     "deberta-v2": {"head.dense": "pooler.dense", "head.output": "classifier"},
+    "albert": {"head.output": "classifier"},
+    "nomic_bert": {"head.dense": "nomic_bert.pooler.dense", "head.output": "classifier"},
+    **{
+        family: {"head.dense": "classifier.dense", "head.output": "classifier.out_proj"}
+        for family in ("xlm-roberta", "xlm-roberta-xl", "camembert", "electra", "mpnet")
+    },
 }
 
 
 @pytest.mark.parametrize("labels", [2, 5])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_scores_equal_transformers_own_classifier(family: str, labels: int, backbones: dict[str, str]) -> None:
+@pytest.mark.parametrize("family", HEADS)
+def test_scores_equal_transformers_own_classifier(
+    family: str, labels: int, backbones: dict[str, str], more_backbones: dict[str, str]
+) -> None:
     task = toy_task()
     wider = Task(task.name, task.kind, task.splits, ("text",), tuple("abcde"[:labels]), task.metrics)
-    backbone = fresh_copy(backbones[family], wider)
+    backbone = fresh_copy((backbones | more_backbones)[family], wider)
     published = AutoModelForSequenceClassification.from_config(backbone.model.config, attn_implementation="eager")
     published.config.num_labels = labels
     published.num_labels = labels
