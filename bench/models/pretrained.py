@@ -22,6 +22,7 @@ from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate, s
 from tunefront.bench.models.pooling import folder_pooling, published_pooling
 from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
+from tunefront.bench.models.site_check import check_sites, warn_of_other_norms
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.methods.sites import Sites
 
@@ -92,6 +93,9 @@ class Pretrained:
             # Nothing is generated: the generation settings are not read.
             **({} if self.sites.family == "encoder" else {"generation_config": GenerationConfig()}),
         )
+        if self.sites.family != "decoder":
+            check_sites(model, self.sites, self.config.model_type)
+            warn_of_other_norms(model, self.sites, self.config.model_type)
         missing = set(report["missing_keys"])
         if self.pooling == "pooler" and any(key.startswith("pooler.") for key in missing):
             # The checkpoint lacks the pooler: a fresh one belongs to the head, and is the same computation.

@@ -349,7 +349,8 @@ def test_an_encoder_whose_first_token_attends_to_no_other_is_reported(
     plain = BertModel.forward
 
     def causal(self: BertModel, input_ids: torch.Tensor, **named: object) -> object:
-        return plain(self, input_ids, **named | {"attention_mask": torch.ones(4, 4).tril()[None, None].bool()})
+        seen = torch.ones(input_ids.shape[1], input_ids.shape[1]).tril()[None, None].bool()
+        return plain(self, input_ids, **named | {"attention_mask": seen})
 
     monkeypatch.setattr(BertModel, "forward", causal)
     backbone.probe()  # cached

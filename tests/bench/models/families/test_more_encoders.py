@@ -13,11 +13,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tests.bench.models.families.leading import Keys, lead_keys, lead_prompts
 from tests.bench.models.routing.members import assert_as_alone, fit_once, mixed
-from tests.toys import encode, fresh_copy, toy_task, widened
+from tests.toys import encode, fresh_copy, shake, toy_task, widened
+from tunefront.bench.models.config import block_count
 from tunefront.bench.models.families.encoder import first_position
 from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.tiny import MORE_FAMILIES, make_backbone
 from tunefront.methods.base import Unsupported
+from tunefront.methods.inject import matching, without_plugs
 from tunefront.methods.spelling import parse
 
 WITH_LEADS = [name for name in MORE_FAMILIES if name != "mpnet"]
@@ -176,3 +178,37 @@ def test_parameters_are_counted_once_where_layers_share_them(name: str, more_bac
         backbone = fresh_copy(more_backbones[name])
         parse(method).attach(backbone)
         assert sum(parameter.numel() for parameter in backbone.trainable().values()) == count + head, method
+
+
+def test_a_block_of_albert_is_a_set_of_weights(more_backbones: dict[str, str]) -> None:
+    for name in MORE_FAMILIES:
+        backbone: Any = fresh_copy(more_backbones[name])
+        blocks = matching(backbone.model, backbone.sites.block)
+        assert len(blocks) == block_count(more_backbones[name]) == BLOCKS.get(name, 2)
+    backbone = fresh_copy(more_backbones["albert-groups"])
+    parse("top_layers:n=3").attach(backbone)
+    trained = {
+        path.rpartition(".albert_layers.")[0][-1] + path.rpartition("albert_layers.")[2][0]
+        for path in backbone.trainable()
+        if "albert_layers" in path
+    }
+    assert trained == {"01", "10", "11"}
+    with pytest.raises(Unsupported, match="the backbone has 1"):
+        parse("top_layers:n=2").attach(fresh_copy(more_backbones["albert"]))
+
+
+@pytest.mark.parametrize("name", ["albert", "albert-groups", "modernbert"])
+def test_without_the_modules_of_a_block_every_call_of_it_lacks_them(name: str, more_backbones: dict[str, str]) -> None:
+    backbone: Any = fresh_copy(more_backbones[name])
+    rows = encode(backbone)
+    with torch.no_grad():
+        published = backbone.features(rows.batch(range(4)))
+    parse(f"houlsby:bottleneck={M},norms=false").attach(backbone)
+    backbone.freeze(keep=r".*\.adapter\..*")
+    shake(backbone.trainable())
+    backbone.model.eval()
+    with torch.no_grad(), without_plugs(matching(backbone.model, backbone.sites.block).values()) as plugs:
+        assert plugs == 2 * BLOCKS[name]
+        assert torch.equal(backbone.features(rows.batch(range(4))), published)
+    with torch.no_grad():
+        assert not torch.allclose(backbone.features(rows.batch(range(4))), published)
