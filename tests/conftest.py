@@ -16,6 +16,7 @@ from tests import ROOT
 from tunefront.bench.models.tiny import (
     FAMILIES,
     LANGUAGE_MODELS,
+    MORE_FAMILIES,
     WORDS,
     make_backbone,
     make_language_model,
@@ -120,6 +121,20 @@ def language_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A folder with a tiny random language model and tokenizer for each name in `LANGUAGE_MODELS`."""
     root = tmp_path_factory.mktemp("language_models")
     return {name: str(make_language_model(root / name, name)) for name in LANGUAGE_MODELS}
+
+
+@pytest.fixture(scope="session")
+def more_backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A folder with a tiny random model and tokenizer for each further encoder."""
+    root = tmp_path_factory.mktemp("more_backbones")
+    return {name: str(make_backbone(root / name, name)) for name in MORE_FAMILIES}
+
+
+@pytest.fixture(scope="session")
+def encoder_decoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """A folder with a tiny random model and tokenizer for each further encoder-decoder."""
+    root = tmp_path_factory.mktemp("encoder_decoders")
+    return {name: str(make_language_model(root / name, name)) for name in ("umt5", "pegasus", "mbart")}
 
 
 @pytest.fixture(scope="session")

@@ -59,8 +59,10 @@ def test_every_example_runs(copy: Path) -> None:
     for block in all_blocks:
         perform(block, copy)
     assert {block.file for block in all_blocks} >= {"methods/top_norms.py", "tests/methods/test_top_norms.py"}
-    labels = {name: {record.label for record in load_records(copy / "results" / name)} for name in ("norms", "electra")}
-    assert labels == {"norms": {"full", "top_norms"}, "electra": {"houlsby:bottleneck=4", "ia3"}}
+    labels = {
+        name: {record.label for record in load_records(copy / "results" / name)} for name in ("norms", "megatron")
+    }
+    assert labels == {"norms": {"full", "top_norms"}, "megatron": {"houlsby:bottleneck=4", "ia3"}}
     assert copy.joinpath("results", "norms", "report", "report.html").is_file()
-    records = [record for name in ("norms", "films", "electra") for record in load_records(copy / "results" / name)]
+    records = [record for name in ("norms", "films", "megatron") for record in load_records(copy / "results" / name)]
     assert {record.status for record in records} == {"ok"}

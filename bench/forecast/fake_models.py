@@ -21,7 +21,7 @@ from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.models.locate import backbone_bytes, known_backbones, locate, stored_weights
-from tunefront.bench.models.pooling import folder_pooling, found_pooling
+from tunefront.bench.models.pooling import folder_pooling, found_pooling, published_pooling
 from tunefront.bench.models.pretrained import Pooled, family_for
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.bench.models.weights import headers
@@ -86,10 +86,9 @@ class FakePretrained:
         has_pooler = getattr(self._model, "pooler", None) is not None and (
             folder is None or any(".pooler." in f".{name}" for name in headers(folder))
         )
-        pooling = None if folder is None else folder_pooling(folder)
-        if pooling is None and not is_recorded(self.sites):
+        pooling = (None if folder is None else folder_pooling(folder)) or published_pooling(self.config, self.sites)
+        if pooling is None:
             return found_pooling(has_pooler, None if folder is None else self.tokenizer)
-        pooling = pooling or self.sites.pooling
         if pooling == "pooler" and folder is not None and not has_pooler:
             self._head_activation = "tanh"
             return "first"

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.models.architectures import is_recorded, known_sites
 from tunefront.bench.models.config_files import check, config_error, describe, make, read
+from tunefront.bench.models.constants import keep_constants
 from tunefront.bench.models.gguf.names import is_gguf
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def fake_model(config: PretrainedConfig) -> PreTrainedModel:
     if unties(config):
         output = model.get_output_embeddings()
         output.weight = torch.nn.Parameter(torch.empty_like(output.weight))
+    keep_constants(model)
     make_fake(model)
     return model.requires_grad_(True).eval()
 
@@ -154,6 +156,6 @@ def faking(model: PreTrainedModel) -> Iterator[None]:
 def unties(config: PretrainedConfig) -> bool:
     """Whether checkpoints have an untied output layer, although transformers ties it in models from a configuration.
 
-    This holds for T5 v1.1 and mT5. T5 v1.0, unlike v1.1, scales the input of its tied output layer.
+    This holds for T5 v1.1, mT5 and UMT5. T5 v1.0, unlike v1.1, scales the input of its tied output layer.
     """
-    return config.model_type == "mt5" or getattr(config, "scale_decoder_outputs", True) is False
+    return config.model_type in ("mt5", "umt5") or getattr(config, "scale_decoder_outputs", True) is False

@@ -211,7 +211,8 @@ def block_count(name: str) -> int:
     """The number of blocks; of an encoder-decoder those of both stacks."""
     config = config_at(name)
     if family_of(name) != "seq2seq":
-        return int(config.num_hidden_layers)
+        groups = getattr(config, "num_hidden_groups", None)  # ALBERT's layers of a group share their blocks
+        return int(config.num_hidden_layers if groups is None else groups * config.inner_group_num)
     decoder = ("decoder_layers", "num_decoder_layers", "num_hidden_layers")  # BART's name, T5's, and a guess
     return int(config.num_hidden_layers) + next(int(getattr(config, key)) for key in decoder if hasattr(config, key))
 

@@ -12,6 +12,7 @@ import torch
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config_files import config_error
+from tunefront.bench.models.site_check import check_sites
 from tunefront.bench.models.weights import Stored
 from tunefront.bench.quiet import quiet
 from tunefront.methods.sites import Sites
@@ -36,7 +37,8 @@ def auto_class(family: str) -> Any:  # Any: transformers' auto classes have no c
 
 
 def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]) -> None:  # Any: as in config_files
-    """UserError if tensors are missing, unexpected or of another shape, or if the weights are quantised."""
+    """UserError if tensors are missing, unexpected or of another shape, if the weights are quantised, or if the sites
+    are not those of the model."""
     quantised = [key for key, tensor in stored.items() if key.endswith("weight") and tensor.dtype.startswith(_INTEGERS)]
     if quantised:
         raise UserError(
@@ -48,6 +50,8 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
         lacking = f"they lack {len(experts)} tensors of experts ({experts[0]} first)"
         raise UserError(misfit_message(name, [lacking]))
     model = _empty_model(name, config, sites.family)
+    if sites.family != "decoder":
+        check_sites(model, sites, config.model_type)
     needed = sum(tensor.numel() for tensor in model.parameters())
     present = sum(math.prod(tensor.shape) for tensor in stored.values())
     if needed - present > max(MOST_MISSING, present // 2):

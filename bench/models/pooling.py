@@ -6,7 +6,9 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.json_files import read_json, read_object
+from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -43,6 +45,15 @@ def found_pooling(has_pooler: bool, tokenizer: PreTrainedTokenizerBase | None) -
         return "first"
     starts = {tokenizer(text)["input_ids"][0] for text in ("a", "b c", "1")}
     return "first" if len(starts) == 1 and starts <= set(tokenizer.all_special_ids) else "mean"
+
+
+def published_pooling(config: Any, sites: Sites) -> str | None:  # Any: a configuration of transformers
+    """What the architecture's published classifier reads: as its configuration says (ModernBERT's does), else as its
+    sites say; None for a language model, and if neither says it."""
+    if sites.family != "encoder":
+        return None
+    own = {"cls": "first", "mean": "mean"}.get(getattr(config, "classifier_pooling", None) or "")
+    return own or (sites.pooling if is_recorded(sites) else None)
 
 
 def ignored_modules_warning(folder: Path) -> str | None:

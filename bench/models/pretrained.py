@@ -14,14 +14,16 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.checkpoints import persistent_buffers
 from tunefront.bench.models.config import check_finite, config_at, sites_of, start_token
+from tunefront.bench.models.constants import keep_constants
 from tunefront.bench.models.families import LANGUAGE_MODELS, Backbone, Decoder, Encoder, Prompting
 from tunefront.bench.models.families.language import refuse_regression
 from tunefront.bench.models.fast_copy import CopyTemplate
 from tunefront.bench.models.fit import auto_class, misfit_message, misfits
 from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate, stored_weights
-from tunefront.bench.models.pooling import folder_pooling, found_pooling
+from tunefront.bench.models.pooling import folder_pooling, found_pooling, published_pooling
 from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
+from tunefront.bench.models.site_check import check_sites, warn_of_other_norms
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.methods.sites import Sites
 
@@ -43,8 +45,8 @@ class Pretrained:
         self.sites = sites_of(self.config, name)
         self.pooling: str | None = None  # None for a language model: its features are the last token's state
         self.head_activation = self.sites.head_activation
-        if self.sites.family == "encoder":  # without a record, `load` finds it
-            self.pooling = folder_pooling(folder) or (self.sites.pooling if is_recorded(self.sites) else None)
+        if self.sites.family == "encoder":
+            self.pooling = folder_pooling(folder) or published_pooling(self.config, self.sites)
         self.tokenizer = tokenizer_of(name)
         model = self.load()
         tensors = [*model.parameters(), *model.buffers()]
@@ -92,6 +94,9 @@ class Pretrained:
             # Nothing is generated: the generation settings are not read.
             **({} if self.sites.family == "encoder" else {"generation_config": GenerationConfig()}),
         )
+        if self.sites.family != "decoder":
+            check_sites(model, self.sites, self.config.model_type)
+            warn_of_other_norms(model, self.sites, self.config.model_type)
         missing = set(report["missing_keys"])
         if self.sites.family == "encoder" and self.pooling is None:
             has_pooler = getattr(model, "pooler", None) is not None and not any("pooler" in key for key in missing)
@@ -107,6 +112,7 @@ class Pretrained:
         for _, tensor in model.named_parameters():
             if not tensor.sum().isfinite():
                 check_finite(self.name)
+        keep_constants(model)
         model.requires_grad_(True).eval()
         return model
 

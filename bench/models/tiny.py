@@ -7,6 +7,26 @@ from typing import Any
 
 FAMILIES = ("bert", "roberta", "distilbert", "deberta-v2")
 """Architectures of encoders that `make_backbone` knows."""
+_FAIRSEQ = {"pad_token_id": 1, "bos_token_id": 0, "eos_token_id": 2}
+_MARKS = {"pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3, "cls_token_id": 2, "sep_token_id": 3}
+MORE_FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "xlm-roberta": ("xlm-roberta", _FAIRSEQ),
+    "xlm-roberta-xl": ("xlm-roberta-xl", _FAIRSEQ),
+    "camembert": ("camembert", _FAIRSEQ),
+    "electra": ("electra", {"embedding_size": 16}),
+    "albert": ("albert", {"embedding_size": 16, "num_hidden_layers": 3, "hidden_dropout_prob": 0.1}),
+    "albert-groups": (  # each group runs twice, and has two sets of weights
+        "albert",
+        {"embedding_size": 32, "num_hidden_layers": 4, "num_hidden_groups": 2, "inner_group_num": 2},
+    ),
+    "mpnet": ("mpnet", _FAIRSEQ),
+    "modernbert": (  # the second block attends to two tokens on either side
+        "modernbert",
+        {**_MARKS, "num_hidden_layers": 3, "local_attention": 4, "global_attn_every_n_layers": 2},
+    ),
+    "nomic_bert": ("nomic_bert", {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}),
+}
+"""Further encoders by name: the architecture, and changes to the configuration that `make_backbone` gives others."""
 LANGUAGE_MODELS = {
     "gpt2": "decoder",
     "opt": "decoder",
@@ -19,12 +39,17 @@ LANGUAGE_MODELS = {
     "bart": "seq2seq",
 }
 """Names that `make_language_model` knows, and their families."""
+MORE_LANGUAGE_MODELS = {"umt5": "seq2seq", "pegasus": "seq2seq", "mbart": "seq2seq"}
+"""Further names that `make_language_model` knows."""
 WORDS = ("good", "great", "fine", "bad", "awful", "poor", "the", "a", "film", "book", "was", "is", "very", "quite")
 PROMPT_WORDS = (
     *("Review:", "Question:", "Answer:", "Text:", "Is", "this", "it", "positive", "negative", "or", "and", "of"),
     *("yes", "no", "true", "false", "movie", "review", "What", "sentiment", "does", "express", "Which", "one", "two"),
 )
 """Words of the templates, for the tokenizers of language models."""
+
+_SEGMENTS = ("bert", "deberta-v2", "electra", "albert", "nomic_bert")
+"""Architectures whose tokenizers tell the two texts of a pair apart."""
 
 
 def make_backbone(folder: Path, family: str, seed: int = 0, **config: Any) -> Path:  # Any: of transformers
@@ -33,14 +58,19 @@ def make_backbone(folder: Path, family: str, seed: int = 0, **config: Any) -> Pa
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
 
+    architecture, changes = MORE_FAMILIES.get(family, (family, {}))
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    if changes.get("pad_token_id"):  # fairseq's order
+        special = ["[CLS]", "[PAD]", "[SEP]", "[UNK]", "[MASK]"]
     vocabulary = {word: place for place, word in enumerate((*special, *WORDS))}
     words = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
     words.pre_tokenizer = pre_tokenizers.Whitespace()
     words.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[(mark, vocabulary[mark]) for mark in ("[CLS]", "[SEP]")],
     )
-    inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if family in ("bert", "deberta-v2") else [])
+    inputs = ["input_ids", "attention_mask"] + (["token_type_ids"] if architecture in _SEGMENTS else [])
     tokenizer = PreTrainedTokenizerFast(
         tokenizer_object=words,
         pad_token="[PAD]",
@@ -72,7 +102,7 @@ def make_backbone(folder: Path, family: str, seed: int = 0, **config: Any) -> Pa
             "type_vocab_size": 0,
         }
     torch.manual_seed(seed)
-    AutoModel.from_config(AutoConfig.for_model(family, **(size | config))).save_pretrained(folder)
+    AutoModel.from_config(AutoConfig.for_model(architecture, **(size | changes | config))).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
 
@@ -82,7 +112,7 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
-    tokenizer = unigram_tokenizer() if name.startswith("t5") else byte_level_tokenizer(name)
+    tokenizer = unigram_tokenizer() if name in _UNIGRAM else byte_level_tokenizer(name)
     size: dict[str, Any] = {
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenizer.bos_token_id,
@@ -90,10 +120,11 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
         "pad_token_id": tokenizer.pad_token_id,
         **_SIZES[name],
     }
-    auto = AutoModelForCausalLM if LANGUAGE_MODELS[name] == "decoder" else AutoModelForSeq2SeqLM
+    family = (LANGUAGE_MODELS | MORE_LANGUAGE_MODELS)[name]
+    auto = AutoModelForCausalLM if family == "decoder" else AutoModelForSeq2SeqLM
     torch.manual_seed(seed)
     model = auto.from_config(AutoConfig.for_model(name.removesuffix("-gated"), **(size | config)))
-    if name == "t5-gated":  # transformers ties every T5 that it builds from a configuration, v1.1 too
+    if name in ("t5-gated", "umt5"):  # transformers ties every T5 that it builds from a configuration, v1.1 too
         model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -103,6 +134,20 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
 _DEPTH = {"num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 256, "hidden_size": 32}
 _ROTARY = {**_DEPTH, "intermediate_size": 64, "initializer_range": 0.2, "attention_dropout": 0.1}
 _T5 = {"d_model": 32, "num_layers": 2, "num_heads": 2, "d_kv": 16, "d_ff": 64, "decoder_start_token_id": 0}
+_BART = {
+    "d_model": 32,
+    "max_position_embeddings": 256,
+    "init_std": 0.2,
+    "decoder_start_token_id": 2,
+    "encoder_layers": 2,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_layers": 2,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 64,
+    "attention_dropout": 0.1,
+    "activation_dropout": 0.1,
+}
 _SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 64, "n_positions": 256, "initializer_range": 0.2},
     "opt": {**_DEPTH, "ffn_dim": 64, "word_embed_proj_dim": 32, "init_std": 0.2, "attention_dropout": 0.1},
@@ -112,20 +157,10 @@ _SIZES: dict[str, dict[str, Any]] = {
     "qwen2": {**_ROTARY, "num_key_value_heads": 1},
     "t5": _T5,
     "t5-gated": {**_T5, "d_kv": 12, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
-    "bart": {
-        "d_model": 32,
-        "max_position_embeddings": 256,
-        "init_std": 0.2,
-        "decoder_start_token_id": 2,
-        "encoder_layers": 2,
-        "encoder_attention_heads": 2,
-        "encoder_ffn_dim": 64,
-        "decoder_layers": 2,
-        "decoder_attention_heads": 2,
-        "decoder_ffn_dim": 64,
-        "attention_dropout": 0.1,
-        "activation_dropout": 0.1,
-    },
+    "bart": _BART,
+    "umt5": _T5,
+    "pegasus": {**_BART, "decoder_start_token_id": 0, "scale_embedding": True},
+    "mbart": {**_BART, "scale_embedding": True},
 }
 """Changes to the default configurations, by name."""
 _SPECIAL = {
@@ -133,9 +168,12 @@ _SPECIAL = {
     "qwen2": {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"},
     "bart": {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
 }
+_SPECIAL["mbart"] = _SPECIAL["bart"]
 """Special tokens in the order of their ids, if they are not only <pad> and </s>."""
-_AROUND = {"llama": "<s> $A", "bart": "<s> $A </s>"}
+_AROUND = {"llama": "<s> $A", "bart": "<s> $A </s>", "mbart": "$A </s>"}
 """The special tokens that byte-level tokenizers put around a text."""
+_UNIGRAM = ("t5", "t5-gated", "umt5", "pegasus")
+"""Models whose tokenizers are T5's kind."""
 
 
 def byte_level_tokenizer(name: str) -> Any:  # Any: transformers' fast tokenizers

@@ -21,9 +21,9 @@ class Sites:
     reads: `pooler` (the checkpoint's own pooler), `first` (the first token's state); the folder's pooling
     configuration (`mean`) takes precedence. `head_activation` is the activation of the extra dense layer in the
     architecture's published classification head, None if the head is one linear layer. `repeated` names sites that are
-    called more than once in a forward pass. A site is None if a fused projection does its work; `fused` is that
-    projection's path in a block; its output is the queries, then the keys, then the values of all heads, or, with
-    `fused_by_head`, of one head after another.
+    called more than once in a forward pass; it includes `block` if whole blocks are (ALBERT). A site is None if a fused
+    projection does its work; `fused` is that projection's path in a block; its output is the queries, then the keys,
+    then the values of all heads, or, with `fused_by_head`, of one head after another.
     """
 
     block: str

@@ -33,5 +33,20 @@ _BART = Sites(
     ffn_output=r"model\.(encoder|decoder)\.layers\.\d+\.fc2",
     norms=r"model\.(encoder|decoder)\.(layernorm_embedding|layers\.\d+\.(self_attn|encoder_attn|final)_layer_norm)",
 )
+_PEGASUS = Sites(
+    **{
+        **vars(_BART),
+        "norms": r"model\.(encoder|decoder)\.(layer_norm|layers\.\d+\.(self_attn|encoder_attn|final)_layer_norm)",
+        "final_norm": r"model\.decoder\.layer_norm",
+    }
+)
+_MBART = Sites(**{**vars(_PEGASUS), "norms": rf"{_BART.norms}|{_PEGASUS.final_norm}|model\.encoder\.layer_norm"})
 
-SEQ2SEQ: dict[str, Sites] = {"t5": _T5, "mt5": _T5, "bart": _BART}
+SEQ2SEQ: dict[str, Sites] = {
+    "t5": _T5,
+    "mt5": _T5,
+    "umt5": _T5,
+    "bart": _BART,
+    "pegasus": _PEGASUS,
+    "mbart": _MBART,
+}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from dataclasses import dataclass
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -25,8 +26,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 
-_CHECKED: set[CheckpointKey] = set()
-"""The checkpoints that were verified to be encoders, for the life of the process."""
+log = logging.getLogger("tunefront")
+
+_CHECKED: set[tuple[CheckpointKey, str]] = set()
+"""The checkpoints, with their pooling, that were verified to be encoders, for the life of the process."""
+_READ_PADDING: set[CheckpointKey] = set()
+"""Those of them whose states of a text depend on the padding after it."""
+_TOLERANCE = 1e-2
+"""Relative difference of states below which they are equal: coarser than rounding on any device."""
 
 
 class Encoder(Family):
@@ -39,6 +46,8 @@ class Encoder(Family):
     head: Head
     reads_pairs: bool
     """Whether a row is a pair of texts, which some tokenizers tell apart by `token_type_ids`."""
+    needs_separate_rows: bool = False
+    """Whether rows of different lengths cannot share a batch, because the model reads padding."""
     mixture: Mixture | None = None
     """The tasks of the training rows, if these are of several."""
 
@@ -71,9 +80,53 @@ class Encoder(Family):
         return other
 
     def probe(self) -> None:
-        """Verifies, once per checkpoint, that the pooled token attends to the others; UserError if it does not."""
-        if self.pooling == "mean" or not has_values(self.model) or (key := checkpoint_key(self.model)) in _CHECKED:
+        """Verifies, once per checkpoint, that the pooled token attends to the others, and that pooled states of padded
+        rows are those of the model's own forward pass on each row alone.
+
+        If they are not, rows of one length run together from now on, with a warning. UserError if a head could not
+        learn anything.
+        """
+        if not has_values(self.model):
             return
+        key = checkpoint_key(self.model)
+        if (key, self.pooling) not in _CHECKED:
+            if self.pooling != "mean":
+                self._check_attention()
+            if self._reads_padding():
+                _READ_PADDING.add(key)
+                log.warning(
+                    "the states that %s computes for a text depend on the padding after it, so that only rows of one "
+                    "length run together, which takes longer",
+                    type(self.model).__name__,
+                )
+            _CHECKED.add((key, self.pooling))
+        self.needs_separate_rows = key in _READ_PADDING
+
+    def _reads_padding(self) -> bool:
+        """Whether the pooled states of rows of two lengths differ from those of each row alone, without padding."""
+        words, padding = self.model.get_input_embeddings().weight.shape[0], self.padding("input_ids")
+        known = [word for word in range(words) if word != padding][:64]
+        if len(known) < 2:
+            return False
+        most = min(9, longest_input(self.model.config, self.tokenizer))
+        lengths = max(1, most // 2), most
+        ids = torch.tensor([[known[(row + place * place) % len(known)] for place in range(most)] for row in range(2)])
+        mask = torch.tensor([[int(place < length) for place in range(most)] for length in lengths])
+        ids = ids.where(mask.bool(), padding).to(self.model.device)
+        inputs = {"input_ids": ids, "attention_mask": mask.to(ids.device)}
+        with evaluating(self.model):
+            together = self._pooled(Batch(inputs, ids[:, 0], ids[:, 0]), NO_LEAD)
+            for row, length in enumerate(lengths):
+                alone = self.model(**{name: value[row : row + 1, :length] for name, value in inputs.items()})
+                states = alone.pooler_output if self.pooling == "pooler" else alone.last_hidden_state
+                if self.pooling != "pooler":
+                    states = states[:, 0] if self.pooling == "first" else states.mean(1)
+                if (together[row] - states[0]).norm() > _TOLERANCE * states[0].norm():
+                    return True
+        return False
+
+    def _check_attention(self) -> None:
+        """UserError if the pooled token does not attend to the others."""
         words = self.model.get_input_embeddings().weight.shape[0]
         ids = torch.tensor([[2, 5, 6, 7], [2, 5, 6, 8]], device=self.model.device) % words
         with evaluating(self.model):
@@ -89,7 +142,6 @@ class Encoder(Family):
                 "on it cannot learn anything about a text. Its configuration asks for a decoder: correct it, or set "
                 "the family in its sites to decoder."
             )
-        _CHECKED.add(key)
 
     def loss(self, batch: Batch) -> Tensor:
         """Mean cross-entropy of the classes, or mean squared error of the values; a scalar. With a `mixture`, every row
@@ -114,6 +166,17 @@ class Encoder(Family):
 
     def pooled(self, batch: Batch, led: Led) -> Tensor:
         """The pooled states (batch, width) of rows that follow a lead."""
+        if not self.needs_separate_rows:
+            return self._pooled(batch, led)
+        lengths = batch.inputs["attention_mask"].sum(1).tolist()
+        states: dict[int, Tensor] = {}
+        for length in dict.fromkeys(lengths):
+            rows = [row for row, other in enumerate(lengths) if other == length]
+            inputs = {name: value[rows, :length] for name, value in batch.inputs.items()}
+            states |= dict(zip(rows, self._pooled(replace(batch, inputs=inputs), led), strict=True))
+        return torch.stack([states[row] for row in range(len(lengths))])
+
+    def _pooled(self, batch: Batch, led: Led) -> Tensor:
         inputs, virtual = self._inputs(batch, led)
         output = self.model(**inputs)
         if self.pooling == "pooler":
@@ -129,7 +192,7 @@ class Encoder(Family):
         super().lead(module)
         virtual = self.lead_lengths.prompts.get("encoder", 0)
         if virtual and self.pooling == "pooler":
-            self.model.pooler.register_forward_pre_hook(partial(_skip, virtual))
+            change_pooler_input(self.model, partial(_skip, virtual))
 
     def _inputs(
         self, batch: Batch, led: Led
@@ -298,14 +361,47 @@ def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(positions, int(tokenizer.model_max_length))
 
 
+_AFTER_PADDING = (
+    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"),
+    *("ibert", "lilt", "longformer", "luke"),
+)
+"""Architectures whose positions start after the index of padding."""
+
+
 def first_position(config: Any) -> int:
     """The position of a row's first token: RoBERTa's is its padding index plus one. `config` is transformers'."""
-    return int(config.pad_token_id or 0) + 1 if config.model_type == "roberta" else 0
+    if config.model_type == "mpnet":  # its code has padding index 1, whatever the configuration says
+        return 2
+    return int(config.pad_token_id or 0) + 1 if config.model_type in _AFTER_PADDING else 0
 
 
-def _skip(tokens: int, module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """A hook: the module reads the states (rows, seq, width) without the first `tokens` of each row."""
-    return (args[0][:, tokens:], *args[1:])
+def change_pooler_input(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> None:
+    """Lets the checkpoint's pooler read the states (rows, seq, width) as `change` returns them."""
+    if isinstance(model.pooler, nn.Linear):  # ALBERT's reads one state, which the model takes from its encoder's output
+        model.encoder.register_forward_hook(partial(_change_output, change))
+    else:
+        model.pooler.register_forward_pre_hook(partial(_change_input, change))
+
+
+def _change_input(
+    change: Callable[[Tensor], Tensor], pooler: nn.Module, args: tuple[Tensor, ...]
+) -> tuple[Tensor, ...]:
+    return (change(args[0]), *args[1:])
+
+
+def _change_output(
+    change: Callable[[Tensor], Tensor],
+    encoder: nn.Module,
+    args: object,
+    output: Any,  # Any: a model's output
+) -> Any:
+    output.last_hidden_state = change(output.last_hidden_state)
+    return output
+
+
+def _skip(tokens: int, states: Tensor) -> Tensor:
+    """The states without the first `tokens` of each row."""
+    return states[:, tokens:]
 
 
 def _implements_protocol(encoder: Encoder) -> Backbone:

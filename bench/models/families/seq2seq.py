@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
@@ -27,6 +28,12 @@ if TYPE_CHECKING:
     from tunefront.bench.templates import Prompt
 
 
+log = logging.getLogger("tunefront")
+
+_SEPARATE: dict[logits.CheckpointKey, bool] = {}
+"""Whether choices need rows of their own, by checkpoint, for the life of the process."""
+
+
 @runtime_checkable
 class LearnedPositions(Protocol):
     """BART's position embeddings: the first token's is row `offset` of the table."""
@@ -38,6 +45,8 @@ class Seq2Seq(LanguageModel):
     """An encoder-decoder with its own output layer; choices end with the tokenizer's end-of-sequence token."""
 
     layout = EncoderDecoderLayout()
+    needs_separate_rows: bool = False
+    """Whether each choice is scored alone, because padding or a cache changes its log-probability."""
 
     @property
     def positions(self) -> bool:  # type: ignore[override]
@@ -98,6 +107,8 @@ class Seq2Seq(LanguageModel):
         """Runs the encoder and the decoder's first step once per row, then the rest of each choice: what the choices of
         a row share, the keys and values of cross-attention included, is computed once."""
         led, inputs = self._leading(), batch.inputs
+        if self.needs_separate_rows:
+            return self._one_by_one(batch, prefix, led)
         states, mask = self._encoded_prompts(batch, prefix, led)
         read = nullcontext(replace(led, prompts={}))  # the first step has read the prompt
         return self.answer_logprobs(states, mask, inputs["choice_ids"], inputs["choice_mask"], led, lambda row: read)
@@ -135,6 +146,8 @@ class Seq2Seq(LanguageModel):
     def _logprobs(self, batch: Batch) -> Tensor:
         """Every choice in a separate row, without a cache, so that activations can be recomputed."""
         led = self._leading(batch)
+        if self.needs_separate_rows:
+            return self._one_by_one(batch, None, led)
         states, mask = self._encoded_prompts(batch, None, led)
         ids = batch.inputs["choice_ids"]
         row, choice = batch.inputs["choice_mask"].any(-1).nonzero(as_tuple=True)
@@ -143,6 +156,22 @@ class Seq2Seq(LanguageModel):
         predictions = self._decode(states[row], mask[row], torch.cat([start, targets[:, :-1]], dim=1), led)
         logprobs = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
         return logprobs.index_put((row, choice), token_logprobs(predictions, targets))
+
+    def _one_by_one(self, batch: Batch, prefix: Prefix | None, led: Led) -> Tensor:
+        """Every choice alone, in a forward pass without padding and without a cache."""
+        prompts = prefixed_input(batch, prefix, "input_ids"), prefixed_input(batch, prefix, "attention_mask").bool()
+        ids, kept = batch.inputs["choice_ids"], batch.inputs["choice_mask"].bool()
+        logprobs = torch.zeros(ids.shape, dtype=torch.float32, device=ids.device)
+        for row, (prompt, mask) in enumerate(zip(*prompts, strict=True)):
+            read = prompt[mask][None]
+            states, real = self.encoded(read, torch.ones_like(read), led)
+            for choice in kept[row].any(-1).nonzero(as_tuple=True)[0].tolist():
+                targets = ids[row, choice][kept[row, choice]][None]
+                start = targets.new_full((1, 1), self.start)
+                predictions = self._decode(states, real, torch.cat([start, targets[:, :-1]], dim=1), led)
+                places = torch.tensor(row), torch.tensor(choice), torch.arange(targets.shape[1])
+                logprobs = logprobs.index_put(places, token_logprobs(predictions, targets)[0])
+        return logprobs
 
     def _encoded_prompts(self, batch: Batch, prefix: Prefix | None, led: Led) -> tuple[Tensor, Tensor]:
         """The encoder's states (batch, seq, width), the lead included, and their mask."""
@@ -186,8 +215,53 @@ class Seq2Seq(LanguageModel):
         )
 
     def probe(self) -> None:
-        """Finds out how to score this checkpoint, before any clock runs and anything is counted."""
+        """Finds out how to score this checkpoint, before any clock runs and anything is counted.
+
+        Compares the log-probabilities of a few tokens with those of the model's own forward pass. If they differ,
+        every choice is scored alone from now on, with a warning.
+        """
         _ = self.output
+        if not logits.has_values(self.model):
+            return
+        key = logits.checkpoint_key(self.model)
+        if key not in _SEPARATE:
+            _SEPARATE[key] = not self._scores_as_its_own_pass()
+            if _SEPARATE[key]:
+                name = type(self.model).__name__
+                log.warning(
+                    "%s scores choices differently with padding or a cache; each is scored alone, which takes longer",
+                    name,
+                )
+        self.needs_separate_rows = _SEPARATE[key]
+
+    def _scores_as_its_own_pass(self) -> bool:
+        """Whether prompts of two lengths with cached first steps give the log-probabilities of plain forward passes."""
+        words = self.model.get_input_embeddings().weight.shape[0]
+        device = self.model.device
+        prompts = [torch.tensor([prompt], device=device) % words for prompt in ([5, 6, 7, 4], [8, 4])]
+        choices = torch.tensor([[[4, 5, 6], [6, 7, 8]], [[9, 5, 6], [4, 8, 7]]], device=device) % words
+        ids = torch.stack([nn.functional.pad(prompt[0], (0, 4 - prompt.shape[1])) for prompt in prompts])
+        mask = torch.stack([torch.arange(4, device=device) < prompt.shape[1] for prompt in prompts]).long()
+        kept = torch.ones_like(choices, dtype=torch.bool)
+        plain = nullcontext(NO_LEAD)
+        try:
+            with logits.evaluating(self.model):
+                states, real = self.encoded(ids, mask, NO_LEAD)
+                together = self.answer_logprobs(states, real, choices, kept, NO_LEAD, lambda row: plain)
+                for row, prompt in enumerate(prompts):
+                    for place, targets in enumerate(choices[row]):
+                        start = targets.new_full((1, 1), self.start)
+                        inputs = torch.cat([start, targets[None, :-1]], dim=1)
+                        output = self.model(
+                            input_ids=prompt, attention_mask=torch.ones_like(prompt), decoder_input_ids=inputs
+                        ).logits
+                        expected = token_logprobs(output.float(), targets[None])[0]
+                        if not torch.allclose(together[row, place], expected, rtol=1e-3, atol=1e-3):
+                            return False
+        except logits.FAILURES as error:
+            log.debug("the cached form fails on %s: %s", type(self.model).__name__, error)
+            return False
+        return True
 
     def _sample_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder's states for a few tokens, their mask, and the decoder's tokens."""

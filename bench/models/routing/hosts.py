@@ -274,13 +274,9 @@ def _leave(steps: Sequence[Step], output: Tensor, x: Tensor) -> Tensor:
     return output
 
 
-def skip_virtual(pooler: nn.Module, routing: Routing) -> None:
-    """Lets a pooler read the first real token of each row."""
-    pooler.register_forward_pre_hook(partial(_skip, routing))
-
-
-def _skip(routing: Routing, pooler: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    return (args[0][:, routing.now.virtual :], *args[1:])
+def skip_virtual(routing: Routing, states: Tensor) -> Tensor:
+    """The states (rows, seq, width) from the first real token of each row on."""
+    return states[:, routing.now.virtual :]
 
 
 def renumber(table: nn.Module, routing: Routing, stack: str) -> None:

@@ -96,7 +96,7 @@ def parts_of(backbone: Backbone) -> Parts:
 def check_parts(backbone: Backbone) -> None:
     """Unsupported if rows cannot share the backbone with those of other methods: if the method trains a matrix of the
     backbone, rebuilds its weights, replaces its modules by those of another package, or acts on it by other means than
-    `plug`, a lead, a head and its scorer; and for a decoder that cannot score several rows side by side."""
+    `plug`, a lead, a head and its scorer; and for a model that cannot score rows of several lengths side by side."""
     _find(backbone)
 
 
@@ -108,8 +108,8 @@ class _Found:
 
 def _find(backbone: Backbone) -> _Found:
     model = backbone.model
-    if isinstance(backbone, Decoder) and (backbone.needs_separate_rows or not backbone.side_by_side):
-        raise Unsupported(f"{type(model).__name__} scores each choice in a row of its own, which others cannot share")
+    if backbone.needs_separate_rows or (isinstance(backbone, Decoder) and not backbone.side_by_side):
+        raise Unsupported(f"{type(model).__name__} scores rows apart from each other, so that others cannot share them")
     if any(isinstance(module, ParametrizationList) for module in model.modules()):
         raise Unsupported("it computes the weights of the backbone anew, which all rows of a mixed batch share")
     plugs = {path: plugged(host) for path, host in model.named_modules() if plugged(host)}

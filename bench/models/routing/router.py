@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.examples import stacked
 from tunefront.bench.models.families import Backbone, Decoder, Encoder
+from tunefront.bench.models.families.encoder import change_pooler_input
 from tunefront.bench.models.families.leads import use_lead_attention
 from tunefront.bench.models.routing.hosts import Routing, Step, renumber, route, skip_virtual, split
 from tunefront.bench.models.routing.member import Leading, Member, Shift
@@ -161,6 +163,8 @@ def _steps(backbone: Backbone, members: Sequence[Member]) -> dict[str, dict[int,
 def _split_repeated(backbone: Backbone, routing: Routing, members: Sequence[Member]) -> None:
     """Lets the modules that call a leaf on rows and again on what has none (DeBERTa's attention) keep members apart."""
     repeated: dict[str, set[int]] = {}
+    if "block" in backbone.sites.repeated:  # every call of such a leaf is on rows
+        return
     for name in backbone.sites.repeated:
         for path in matching(backbone.model, getattr(backbone.sites, name)):
             special = {m for m, member in enumerate(members) if {path} & {*member.parts.steps, *member.parts.biases}}
@@ -182,7 +186,7 @@ def _rank(members: Sequence[Member]) -> dict[int, int]:
 def _passes(backbone: Backbone, routing: Routing, leads: Mapping[int, Leading]) -> Passes:
     if isinstance(backbone, Encoder):
         if backbone.pooling == "pooler":
-            skip_virtual(backbone.model.pooler, routing)
+            change_pooler_input(backbone.model, partial(skip_virtual, routing))
         return EncoderPasses(backbone, routing, leads)
     if isinstance(backbone, Decoder):
         return DecoderPasses(backbone, routing, leads)

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from transformers import AutoModel
 
 from tests.bench.models.folders import copy_of
-from tests.toys import fresh_copy
+from tests.toys import encode, fresh_copy
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.pooling import folder_pooling
@@ -122,4 +124,43 @@ def test_an_invalid_list_of_modules_is_an_error(content: str, backbones: dict[st
     folder = copy_of(backbones["bert"], tmp_path / "copy")
     (folder / "modules.json").write_text(content, encoding="utf-8")
     with pytest.raises(UserError, match=r"modules\.json"):
+        check_backbone(str(folder))
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "mpnet", "modernbert", "nomic_bert"])
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": False}, "mean"),  # E5, GTE, all-mpnet
+        ({"pooling_mode_mean_tokens": False, "pooling_mode_cls_token": True}, "first"),  # BGE
+        ({"pooling_mode": "mean"}, "mean"),
+        ({"pooling_mode": "cls"}, "first"),
+    ],
+)
+def test_folders_of_sentence_transformers_pool_as_they_say(
+    family: str,
+    config: dict[str, Any],
+    expected: str,
+    backbones: dict[str, str],
+    more_backbones: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    folder = pooled(copy_of((backbones | more_backbones)[family], tmp_path / "copy"), config)
+    modules(folder, TRANSFORMER, POOLING, ("sentence_transformers.models.Normalize", "2_Normalize"))
+    check_backbone(str(folder))
+    assert "Normalize after the pooling" in warnings_of(str(folder))[0]
+    backbone: Any = fresh_copy(str(folder))
+    assert backbone.pooling == expected
+    rows = encode(backbone)
+    plain = AutoModel.from_pretrained(folder).eval()
+    with torch.no_grad():
+        states = [plain(**rows.batch([row]).inputs).last_hidden_state[0] for row in range(4)]
+        by_hand = torch.stack([each.mean(0) if expected == "mean" else each[0] for each in states])
+        assert torch.allclose(backbone.features(rows.batch(range(4))), by_hand, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", ["xlm-roberta", "mpnet", "modernbert"])
+def test_the_maximum_of_the_states_is_refused(family: str, more_backbones: dict[str, str], tmp_path: Path) -> None:
+    folder = pooled(copy_of(more_backbones[family], tmp_path / "copy"), {"pooling_mode": "max"})
+    with pytest.raises(UserError, match="'max'"):
         check_backbone(str(folder))

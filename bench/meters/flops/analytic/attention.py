@@ -28,10 +28,10 @@ class LeadKeys:
 class AttentionCost:
     """Adds the cost of attention in one stack of one model to the tally.
 
-    Args: config, the model's configuration; heads, number of attention heads; biased, whether the bias added to the
-    scores needs a gradient; positions, the relative position embeddings of disentangled attention, (1, positions,
-    width); lead, keys and values that precede an attention's own, by its path; key_grads, filled in: whether the keys
-    or values of each attention need gradients, by its path.
+    Args: config, the model's configuration; heads, number of attention heads; biased, whether the bias that blocks
+    without their own add to the scores needs a gradient; positions, the relative position embeddings of disentangled
+    attention, (1, positions, width); lead, keys and values that precede an attention's own, by its path; key_grads,
+    filled in: whether the keys or values of each attention need gradients, by its path.
     """
 
     modules: Modules
@@ -87,14 +87,23 @@ class AttentionCost:
         if isinstance(attention, Disentangled):
             weighted = self._disentangled(block, attention, query, key, value)
         else:
-            weighted = self._plain(query, key, value, keys, self._fused(block, attention, memory is None))
+            biased = self._biased(block, attention)
+            fused = self._fused(block, attention, biased and memory is None)
+            weighted = self._plain(query, key, value, keys, fused, biased)
         output = modules.forward(f"{block}.{attention.output}", weighted, "projections")
         return modules.forward(f"{block}.{attention.dropout}", output, "projections") if attention.dropout else output
 
-    def _plain(self, query: State, key: State, value: State, keys: int, fused: bool) -> State:
+    def _biased(self, block: str, attention: Attention) -> bool:
+        """Whether the bias that is added to the scores needs a gradient."""
+        own = f"{block}.{attention.bias}"
+        if not attention.bias or self.modules.find(own) is None:
+            return self.biased
+        return self.modules.forward(own, State(1, 1, 0), "").grad
+
+    def _plain(self, query: State, key: State, value: State, keys: int, fused: bool, biased: bool) -> State:
         """Scores and weighted values; each query head reads its own key head, or one that it shares."""
         product = 2 * query.tokens * keys * query.width
-        scores = query.grad or key.grad or self.biased
+        scores = query.grad or key.grad or biased
         grad = scores or value.grad
         score_products, value_products = int(query.grad) + int(key.grad), int(scores) + int(value.grad)
         if fused and grad:
@@ -138,13 +147,13 @@ class AttentionCost:
         parameters = getattr(self.config, "rope_parameters", None) or {}
         return float(parameters.get("partial_rotary_factor", 1.0))
 
-    def _fused(self, block: str, attention: Attention, self_attention: bool) -> bool:
+    def _fused(self, block: str, attention: Attention, biased: bool) -> bool:
         """Whether fused kernels run both passes: always on CUDA; on CPU without dropout and without a trained bias."""
         if getattr(self.config, "_attn_implementation", None) == "eager":
             return False
         if next(self.modules.model.parameters()).device.type == "cuda":
             return True
-        return not (self_attention and self.biased) and self._rate(f"{block}.{attention.rate}") == 0
+        return not biased and self._rate(f"{block}.{attention.rate}") == 0
 
     def _rate(self, path: str) -> float:
         """The dropout rate of the attention weights, stored in a module or as a number."""

@@ -7,10 +7,13 @@ from dataclasses import replace
 from tunefront.bench.meters.flops.analytic.spec import (
     ArchitectureSpec,
     Attention,
+    Config,
     Disentangled,
     FeedForward,
     Stack,
     after,
+    attention_at,
+    before,
 )
 
 
@@ -74,5 +77,118 @@ _DISTILBERT = ArchitectureSpec(
         feed_forward=FeedForward("output_layer_norm", ("ffn.lin1",), "ffn.lin2", "ffn.dropout"),
     ),
 )
+_ELECTRA = replace(_BERT, stack=replace(_BERT.stack, start=(*_BERT.stack.start, "embeddings_project")))
 
-ENCODERS = {"bert": _BERT, "roberta": _BERT, "distilbert": _DISTILBERT, "deberta-v2": _DEBERTA_V2}
+
+def _albert_calls(config: Config) -> list[str]:
+    """Each layer runs all the blocks of its group; the layers are divided evenly among the groups."""
+    layers, groups = config.num_hidden_layers, config.num_hidden_groups
+    return [
+        f"encoder.albert_layer_groups.{int(layer / (layers / groups))}.albert_layers.{inner}"
+        for layer in range(layers)
+        for inner in range(config.inner_group_num)
+    ]
+
+
+_ALBERT = ArchitectureSpec(
+    order=after,
+    activation="hidden_act",
+    stack=Stack(
+        embeddings=_BERT.stack.embeddings,
+        start=(*_BERT.stack.start, "encoder.embedding_hidden_mapping_in"),
+        blocks="encoder.albert_layer_groups",
+        calls=_albert_calls,
+        attention=Attention(
+            norm="attention.LayerNorm",
+            query="attention.query",
+            key="attention.key",
+            value="attention.value",
+            output="attention.dense",
+            dropout="attention.output_dropout",
+            rate="attention.attention_dropout",
+        ),
+        feed_forward=FeedForward("full_layer_layer_norm", ("ffn",), "ffn_output"),
+    ),
+    pooler="pooler",
+)
+_MPNET = replace(
+    _BERT,
+    stack=replace(
+        _BERT.stack,
+        embeddings=_embeddings("word", "position"),
+        attention=Attention(
+            norm="attention.LayerNorm",
+            query="attention.attn.q",
+            key="attention.attn.k",
+            value="attention.attn.v",
+            output="attention.attn.o",
+            dropout="attention.dropout",
+            rate="attention.attn.dropout",
+        ),
+        bias="encoder.relative_attention_bias",
+    ),
+)
+_MODERNBERT = ArchitectureSpec(
+    order=before,
+    activation="hidden_activation",
+    stack=Stack(
+        embeddings=(("embeddings.tok_embeddings",),),
+        start=("embeddings.norm", "embeddings.drop"),
+        blocks="layers",
+        attention=Attention(
+            norm="attn_norm",
+            fused="attn.Wqkv",
+            output="attn.Wo",
+            dropout="attn.out_drop",
+            rate="attn.attention_dropout",
+            rotary=True,
+        ),
+        # A local window is a mask: the products with the hidden tokens are computed too.
+        feed_forward=FeedForward("mlp_norm", ("mlp.Wi",), "mlp.Wo", halves=True),
+        end=("final_norm",),
+    ),
+)
+_NOMIC_BERT = ArchitectureSpec(
+    order=after,
+    activation="hidden_act",
+    stack=Stack(
+        embeddings=_embeddings("word", "token_type"),
+        start=("embeddings.LayerNorm", "embeddings.dropout"),
+        blocks="layers",
+        attention=replace(
+            attention_at("self_attn", "post_attention_layernorm", "o_proj"),
+            rate="self_attn.attention_dropout",
+            dropout="post_attention_dropout",
+            rotary=True,
+        ),
+        feed_forward=FeedForward(
+            "post_mlp_layernorm", ("mlp.gate_proj", "mlp.up_proj"), "mlp.down_proj", "post_mlp_dropout"
+        ),
+    ),
+)
+_XLM_ROBERTA_XL = replace(
+    _BERT,
+    order=before,
+    stack=replace(
+        _BERT.stack,
+        start=("embeddings.dropout",),
+        attention=replace(_BERT_ATTENTION, norm="attention.self_attn_layer_norm"),
+        feed_forward=FeedForward("LayerNorm", ("intermediate.dense",), "output.dense"),
+        end=("encoder.LayerNorm",),
+    ),
+)
+
+ENCODERS = {
+    "bert": _BERT,
+    "roberta": _BERT,
+    "distilbert": _DISTILBERT,
+    "deberta-v2": _DEBERTA_V2,
+    "xlm-roberta": _BERT,
+    "xlm-roberta-xl": _XLM_ROBERTA_XL,
+    "camembert": _BERT,
+    "electra": _ELECTRA,
+    "albert": _ALBERT,
+    "mpnet": _MPNET,
+    "modernbert": _MODERNBERT,
+    "nomic_bert": _NOMIC_BERT,
+}

@@ -110,6 +110,13 @@ class Passes(ABC):
     @abstractmethod
     def _pooled(self, shape: Shape) -> State: ...
 
+    def _refuse_separate_rows(self) -> None:
+        """Unsupported if rows are computed apart from each other."""
+        if getattr(self.backbone, "needs_separate_rows", False):
+            raise Unsupported(
+                "no analytic FLOPs: rows are computed apart from each other, and how does not follow from shapes"
+            )
+
     @classmethod
     def _passes(cls, shape: Shape) -> Iterator[Shape]:
         return (shape[start : start + cls.size] for start in range(0, len(shape), cls.size))
@@ -135,6 +142,7 @@ class EncoderPasses(Passes):
         return rows * (lead.get("encoder", 0) + seq)
 
     def _pooled(self, shape: Shape) -> State:
+        self._refuse_separate_rows()
         rows, seq = shape
         states = self.stacks.forward(self.spec.stack, rows, seq, lead=self._stack_lead("encoder"))
         states = replace(states, seq=seq)
@@ -155,10 +163,7 @@ class DecoderPasses(Passes):
     size = 6
 
     def score(self, shape: Shape) -> None:
-        if getattr(self.backbone, "needs_separate_rows", False):
-            raise Unsupported(
-                "no analytic FLOPs: choices are scored in rows of their own, which do not follow from shapes"
-            )
+        self._refuse_separate_rows()
         for _, _, rows, seq, before, read in self._passes(shape):
             self._leads = None  # computed in every pass unless cached
             states = self._read(rows, seq, before - self.backbone.led)
@@ -234,6 +239,7 @@ class EncoderDecoderPasses(Passes):
             raise Unsupported(
                 "no analytic FLOPs: the specification of this encoder-decoder has no encoder below the decoder"
             )
+        self._refuse_separate_rows()
         return self.stacks.forward(self.spec.below, examples, prompt, lead=self._stack_lead("encoder"))
 
 

@@ -69,4 +69,26 @@ _BART = ArchitectureSpec(
     below=_bart_stack("encoder"),
 )
 
-SEQ2SEQ = {"t5": _T5, "mt5": _T5, "bart": _BART}
+
+def _pre_norm_stack(side: str, start: tuple[str, ...]) -> Stack:
+    """BART's stack, with a norm after its last block."""
+    path = f"model.{side}"
+    stack = _BART.stack if side == "decoder" else _bart_stack(side)
+    return replace(stack, start=tuple(f"{path}.{name}" for name in start), end=(f"{path}.layer_norm",))
+
+
+def _pre_norm(*start: str) -> ArchitectureSpec:
+    """As BART, with norms before the sublayers and after the last blocks; `start` follows the embeddings."""
+    return replace(
+        _BART, order=before, stack=_pre_norm_stack("decoder", start), below=_pre_norm_stack("encoder", start)
+    )
+
+
+SEQ2SEQ = {
+    "t5": _T5,
+    "mt5": _T5,
+    "umt5": _T5,
+    "bart": _BART,
+    "pegasus": _pre_norm(),
+    "mbart": _pre_norm("layernorm_embedding"),
+}

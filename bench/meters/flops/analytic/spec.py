@@ -18,7 +18,7 @@ class Attention:
 
     `fused` projects queries, keys and values together; `query_norm` and `key_norm` act on each head; `dropout` follows
     the output projection; `rate` is the dropout of the attention weights, a module or a number; `bias` is an embedding
-    of relative positions in the first block, which every block of the stack adds to its scores.
+    of relative positions, which a block adds to its scores; blocks without one add that of the first block.
     """
 
     norm: str
@@ -51,12 +51,13 @@ class Disentangled(Attention):
 @dataclass(frozen=True)
 class FeedForward:
     """A feed-forward sublayer, as module paths within a block. `up` lists the possible projections of the input; those
-    that the block has are used. If it has two, one gates the other."""
+    that the block has are used. If it has two, one gates the other; with `halves`, a single one computes both."""
 
     norm: str
     up: tuple[str, ...]
     down: str
     dropout: str = ""
+    halves: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,10 @@ class Stack:
     """A stack of blocks, as module paths within the model.
 
     `embeddings` are summed, each a chain of modules; `start` follows the sum, `end` the last block. `blocks` is the
-    list of blocks; each contains the sublayers in the order self-attention, cross-attention, feed-forward. `heads` is
-    the configuration field with the number of attention heads.
+    list of blocks; each contains the sublayers in the order self-attention, cross-attention, feed-forward. `calls` maps
+    a configuration to the paths of the blocks in the order in which they run, if some run more than once. `heads` is
+    the configuration field with the number of attention heads; `bias` is an embedding of relative positions that all
+    blocks add to their scores.
     """
 
     embeddings: tuple[tuple[str, ...], ...]
@@ -76,6 +79,8 @@ class Stack:
     start: tuple[str, ...] = ()
     end: tuple[str, ...] = ()
     heads: str = "num_attention_heads"
+    calls: Callable[[Config], list[str]] | None = None
+    bias: str = ""
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,9 @@ class Stacks:
         keys_only: bool = False,
     ) -> State:
         """The output of all blocks; with `keys_only`, nothing depends on the output of the last one."""
-        last = len(self._blocks(stack)) - 1
-        for number in range(last + 1):
-            block, unused = f"{stack.blocks}.{number}", keys_only and number == last
+        blocks = self._blocks(stack)
+        for number, block in enumerate(blocks):
+            unused = keys_only and number == len(blocks) - 1
             own, cross = stack.attention, stack.cross_attention
             sublayers: list[tuple[str, Callable[[State], State]]] = [
                 (own.norm, partial(attention_cost.forward, block, own, before=before, keys_only=unused)),
@@ -88,11 +88,14 @@ class Stacks:
         with self._costs.tally.unused(keys_only):
             return self._costs.chain(stack.end, x, "embedding")
 
-    def _blocks(self, stack: Stack) -> nn.ModuleList:
+    def _blocks(self, stack: Stack) -> list[str]:
+        """The paths of the blocks in the order in which they run."""
         blocks = self._costs.find(stack.blocks)
         if not isinstance(blocks, nn.ModuleList):
             raise Unsupported(f"no analytic FLOPs: this model has no list of blocks at {stack.blocks}")
-        return blocks
+        if stack.calls is not None:
+            return stack.calls(self._config)
+        return [f"{stack.blocks}.{number}" for number in range(len(blocks))]
 
     def _block(self, block: str, sublayers: list[tuple[str, Callable[[State], State]]], x: State) -> State:
         first = x
@@ -114,8 +117,11 @@ class Stacks:
             raise Unsupported(f"no analytic FLOPs: {block} has none of {', '.join(spec.up)}")
         projected = [modules.forward(path, x, part) for path in paths]
         y = replace(projected[0], grad=any(state.grad for state in projected))
+        if spec.halves:
+            y = replace(y, width=y.width // 2)
         activation_flops = elementwise.activation(getattr(self._config, self._spec.activation, None))
-        modules.tally.elementwise(y.size * (activation_flops + elementwise.GATE * (len(projected) - 1)))
+        gated = spec.halves or len(projected) > 1
+        modules.tally.elementwise(y.size * (activation_flops + elementwise.GATE * gated))
         return modules.chain([f"{block}.{path}" for path in (spec.down, spec.dropout) if path], y, part)
 
     def _embedded(self, stack: Stack, rows: int, seq: int, lead: StackLead) -> State:
@@ -135,8 +141,8 @@ class Stacks:
         attention, modules = stack.attention, self._costs
         heads = int(getattr(self._config, stack.heads))
         biased, positions = False, None
-        if attention.bias:
-            biased = modules.forward(f"{stack.blocks}.0.{attention.bias}", State(1, 1, 0), "").grad
+        if bias := stack.bias or (attention.bias and f"{stack.blocks}.0.{attention.bias}"):
+            biased = modules.forward(bias, State(1, 1, 0), "").grad
         if isinstance(attention, Disentangled) and attention.positions:
             table = modules.find(attention.positions[0])
             if isinstance(table, nn.Embedding):

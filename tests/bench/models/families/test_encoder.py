@@ -26,15 +26,23 @@ HEADS = {  # our head's layers -> the published classifier's
     "roberta": {"head.dense": "classifier.dense", "head.output": "classifier.out_proj"},
     "distilbert": {"head.dense": "pre_classifier", "head.output": "classifier"},
     "deberta-v2": {"head.dense": "pooler.dense", "head.output": "classifier"},
+    "albert": {"head.output": "classifier"},
+    "nomic_bert": {"head.dense": "nomic_bert.pooler.dense", "head.output": "classifier"},
+    **{
+        family: {"head.dense": "classifier.dense", "head.output": "classifier.out_proj"}
+        for family in ("xlm-roberta", "xlm-roberta-xl", "camembert", "electra", "mpnet")
+    },
 }
 
 
 @pytest.mark.parametrize("labels", [2, 5])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_scores_equal_transformers_own_classifier(family: str, labels: int, backbones: dict[str, str]) -> None:
+@pytest.mark.parametrize("family", HEADS)
+def test_scores_equal_transformers_own_classifier(
+    family: str, labels: int, backbones: dict[str, str], more_backbones: dict[str, str]
+) -> None:
     task = toy_task()
     wider = Task(task.name, task.kind, task.splits, ("text",), tuple("abcde"[:labels]), task.metrics)
-    backbone = fresh_copy(backbones[family], wider)
+    backbone = fresh_copy((backbones | more_backbones)[family], wider)
     published = AutoModelForSequenceClassification.from_config(backbone.model.config, attn_implementation="eager")
     published.config.num_labels = labels
     published.num_labels = labels
@@ -341,7 +349,8 @@ def test_an_encoder_whose_first_token_attends_to_no_other_is_reported(
     plain = BertModel.forward
 
     def causal(self: BertModel, input_ids: torch.Tensor, **named: object) -> object:
-        return plain(self, input_ids, **named | {"attention_mask": torch.ones(4, 4).tril()[None, None].bool()})
+        seen = torch.ones(input_ids.shape[1], input_ids.shape[1]).tril()[None, None].bool()
+        return plain(self, input_ids, **named | {"attention_mask": seen})
 
     monkeypatch.setattr(BertModel, "forward", causal)
     backbone.probe()  # cached

@@ -22,12 +22,16 @@ def logprob(model: Any, tokenizer: Any, prompt: str, choice: str) -> tuple[float
     """The log-probability of a choice after a prompt, and its number of tokens: transformers' own mean loss."""
     if model.config.is_encoder_decoder:
         ids, labels = [torch.tensor([tokenizer(text)["input_ids"]]) for text in (prompt, choice)]
+        # mBART would start with the last token of the labels.
+        start = torch.tensor([[model.config.decoder_start_token_id]])
+        others = {"decoder_input_ids": torch.cat([start, labels[:, :-1]], dim=1)}
     else:
+        others = {}
         before, ids = [tokenizer(text)["input_ids"] for text in (prompt, f"{prompt} {choice}")]
         assert ids[: len(before)] == before, "the prompt's tokens are the same with an answer after it"
         ids, labels = torch.tensor([ids]), torch.tensor([[-100] * len(before) + ids[len(before) :]])
     count = int((labels != -100).sum())
-    return -model(input_ids=ids, labels=labels).loss.item() * count, count
+    return -model(input_ids=ids, labels=labels, **others).loss.item() * count, count
 
 
 def plain_scores(
