@@ -16,6 +16,7 @@ from tests import ROOT
 from tunefront.bench.models.tiny import (
     FAMILIES,
     LANGUAGE_MODELS,
+    MORE_LANGUAGE_MODELS,
     WORDS,
     make_backbone,
     make_language_model,
@@ -120,6 +121,13 @@ def language_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """A folder with a tiny random language model and tokenizer for each name in `LANGUAGE_MODELS`."""
     root = tmp_path_factory.mktemp("language_models")
     return {name: str(make_language_model(root / name, name)) for name in LANGUAGE_MODELS}
+
+
+@pytest.fixture(scope="session")
+def more_language_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same for each name in `MORE_LANGUAGE_MODELS`."""
+    root = tmp_path_factory.mktemp("more_language_models")
+    return {name: str(make_language_model(root / name, name)) for name in MORE_LANGUAGE_MODELS}
 
 
 @pytest.fixture(scope="session")
