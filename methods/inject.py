@@ -15,7 +15,8 @@ from torch.nn.utils import parametrize
 from torch.nn.utils.parametrize import ParametrizationList, register_parametrization
 
 from tunefront.methods.base import MERGES, Unsupported
-from tunefront.methods.sites import SITES
+from tunefront.methods.sites import SITES, Sites
+from tunefront.methods.sites.fused import Fused
 from tunefront.methods.torch_internals import FakeTensor, bare_copy, hooks_of, own_parameters
 
 Where = Literal["before", "after", "parallel"]
@@ -257,7 +258,7 @@ def _plain_leaf(host: nn.Module) -> nn.Module:
 def matching(model: nn.Module, site: str | None) -> dict[str, nn.Module]:
     """The modules whose whole path matches the regex `site`.
 
-    Errors: Unsupported if the site is None, with the fused projection; ValueError with the nearest paths if nothing
+    Errors: Unsupported if the site is None, with what takes its place; ValueError with the nearest paths if nothing
     matches.
     """
     if site is None:
@@ -304,15 +305,34 @@ def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
     raise Unsupported(f"cannot plug into a {type(host).__name__}; plug into a Linear, Conv1D, Dropout or Embedding")
 
 
+def fused_layouts(model: nn.Module, sites: Sites) -> dict[nn.Module, Fused]:
+    """Where each fused projection of the model has its queries, keys and values.
+
+    The attention's output projection, which reads as many numbers as there are queries, gives their width.
+    Errors: Unsupported for other shapes.
+    """
+    heads = int(model.config.num_attention_heads)  # type: ignore[union-attr, arg-type]
+    projections = matching(model, sites.fused_projection)
+    outputs = matching(model, sites.attention_output).values()
+    layouts = {}
+    for (path, host), output in zip(projections.items(), outputs, strict=True):
+        try:
+            layouts[host] = Fused.of(width(model, host, "out"), width(model, output, "in"), heads, sites.fused_by_head)
+        except ValueError as reason:
+            raise Unsupported(f"{path}: {reason}") from reason
+    return layouts
+
+
 def _absence(model: nn.Module) -> str:
     """Why a site is None: `gpt2 has no query or key or value projection of its own: attn.c_attn fuses them`."""
     architecture = str(getattr(getattr(model, "config", None), "model_type", None))
     sites = SITES.get(architecture)
-    if sites is None or sites.fused is None:
+    reasons = None if sites is None else sites.absent or (sites.fused and f"{sites.fused} fuses them")
+    if sites is None or reasons is None:
         return f"{type(model).__name__} has no such site: the projection is fused or absent"
     projections = ("query", "key", "value", "attention_output", "ffn_up", "ffn_down")
     names = " or ".join(name for name in projections if getattr(sites, name) is None)
-    return f"{architecture} has no {names} projection of its own: {sites.fused} fuses them"
+    return f"{architecture} has no {names} projection of its own: {reasons}"
 
 
 def _placement(model: nn.Module, host: nn.Module) -> dict[str, Any]:  # Any: keyword arguments of Module.to

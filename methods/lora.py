@@ -23,7 +23,8 @@ from tunefront.methods.base import (
     at_least,
 )
 from tunefront.methods.counterparts import any_of, plugs_of
-from tunefront.methods.inject import is_conv1d, plug, width
+from tunefront.methods.inject import fused_layouts, is_conv1d, plug, width
+from tunefront.methods.sites.fused import Fused
 
 
 class LowRank(nn.Module):
@@ -62,33 +63,29 @@ class LowRank(nn.Module):
 class QueryValue(nn.Module):
     """Updates of the queries and of the values in the output of a fused projection; nothing is added to the keys.
 
-    Args: query and value, their updates; heads, the number of parts of the output with consecutive queries, keys and
-    values: 1 for all heads together (GPT-2), the number of heads if they are interleaved by head (GPT-NeoX).
-    Shapes: x (..., inner) -> (..., 3 outer).
+    Args: query and value, their updates; layout, where the output has queries, keys and values.
+    Shapes: x (..., inner) -> (..., queries + 2 keys).
     """
 
     merges: ClassVar[bool] = True
 
-    def __init__(self, query: LowRank, value: LowRank, heads: int):
+    def __init__(self, query: LowRank, value: LowRank, layout: Fused):
         super().__init__()
-        self.query, self.value, self.heads = query, value, heads
+        self.query, self.value, self.layout = query, value, layout
 
     def forward(self, x: Tensor) -> Tensor:
-        query, value = (update(x).unflatten(-1, (self.heads, -1)) for update in (self.query, self.value))
-        return torch.cat((query, torch.zeros_like(query), value), dim=-1).flatten(-2)
+        value = self.value(x)
+        return self.layout.join(self.query(x), torch.zeros_like(value), value)
 
     @property
     def factors(self) -> tuple[Tensor, Tensor]:
         """A and B of the one update of twice the rank that computes the same: B has blocks for queries and values, and
         zeros for keys."""
         down = torch.cat((self.query.down.weight, self.value.down.weight))
-        query, value = (
-            update.up.weight.reshape(self.heads, -1, update.up.in_features) for update in (self.query, self.value)
-        )
-        nothing = torch.zeros_like(query)
-        blocks = ((query, nothing), (nothing, nothing), (nothing, value))
-        up = torch.cat([torch.cat(block, dim=-1) for block in blocks], dim=1)
-        return down, up.flatten(0, 1)
+        query, value = self.query.up.weight, self.value.up.weight
+        queries = torch.cat((query, torch.zeros_like(query)), dim=-1)
+        values = torch.cat((torch.zeros_like(value), value), dim=-1)
+        return down, self.layout.join(queries, torch.zeros_like(values), values, dim=0)
 
     def products(self, tokens: int) -> Iterator[Product]:
         """The products of two updates that read the same input."""
@@ -103,7 +100,7 @@ class LoRA(Method):
     """Adds (alpha / rank) B A x to the output of projections: rank (inner + outer) parameters each, and the head.
 
     `sites` is `query_value`, as in the paper (2L rank 2d parameters on BERT), or `every`: each linear layer of the
-    blocks, including the fused projection of GPT-2 and GPT-NeoX (peft's "all-linear"). With `query_value`, a fused
+    blocks, including fused projections (GPT-2's, Phi-3's; peft's "all-linear"). With `query_value`, a fused
     projection has separate updates for queries and values, as in the authors' code for GPT-2.
     `std` is that of A's normal initial values, None for the uniform ones of the authors' code (normal in the paper);
     `dropout` applies to A's input (0.1 in the paper's GPT-2, 0 in its RoBERTa); `norms` also trains every layer norm.
@@ -143,12 +140,13 @@ class LoRA(Method):
             return LowRank(inner, outer, self.rank, self.alpha / self.rank, self.std, self.dropout)
 
         def fused_updates(host: nn.Module, outer: int) -> QueryValue:
-            heads = int(model.config.num_attention_heads) if sites.fused_by_head else 1  # type: ignore[union-attr, arg-type]
-            return QueryValue(update(host, outer // 3), update(host, outer // 3), heads)
+            layout = layouts[host]
+            return QueryValue(update(host, layout.queries), update(host, layout.keys), layout)
 
         if self.sites == "every":
             plug(model, sites.linears, "lora", update, where="parallel")
         elif sites.fused_projection is not None:
+            layouts = fused_layouts(model, sites)
             plug(model, sites.fused_projection, "lora", fused_updates, where="parallel")
         else:
             for site in (sites.query, sites.value):

@@ -306,8 +306,12 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
         chosen = [sites.norms or ""]
     elif "feedforward_modules" in known:
         chosen = [sites.key, sites.value] if sites.key and sites.value else [sites.fused_projection or ""]
-        chosen.append(sites.ffn_down or "")
-        arguments = {"feedforward_modules": _target(backbone, [chosen[-1]], arguments), **arguments}
+        if sites.ffn_down is None:
+            raise Unsupported(
+                f"{kind} without target modules rescales what the feed-forward's last layer reads; {sites.absent}"
+            )
+        chosen.append(sites.ffn_down)
+        arguments = {"feedforward_modules": _target(backbone, [sites.ffn_down], arguments), **arguments}
     else:
         chosen = [sites.query, sites.value] if sites.query and sites.value else [sites.fused_projection or ""]
     return {**arguments, "target_modules": _target(backbone, chosen, arguments)}

@@ -5,6 +5,7 @@ change.
 
 - `torch._subclasses.fake_tensor`: `FakeTensor`, `FakeTensorMode` and `FakeTensorConverter`. Tensors with shapes and
   without values, on which costs are predicted. Their `fake_mode`, `fake_device` and `constant` are read.
+- `torch._subclasses.fake_impls.register_op_impl`: what an operator returns on fake tensors.
 - `torch.utils._python_dispatch.TorchDispatchMode`: sees every operator, to count FLOPs and to follow memory.
 - `torch.utils._pytree`: takes an operator's nested arguments apart and puts them together.
 - `UntypedStorage._cdata`: which storage two tensors share; a fake tensor has no address.
@@ -14,7 +15,8 @@ change.
 - `torch.autograd.grad_mode._unsafe_preserve_version_counter`: a measured step leaves parameters as they were, and their
   versions too.
 - `torch.ops.prim.device`: what torch calls to read the device of a fake tensor.
-- Operators of `torch.ops.aten` whose names begin with `_`: attention on the CPU, reading a number, `_unsafe_view`.
+- Operators of `torch.ops.aten` whose names begin with `_`: attention on the CPU, products of experts, reading a
+  number, `_unsafe_view`.
 - `Module._forward_pre_hooks` and `_forward_hooks`: the order in which plugs act, and a copy without any.
 """
 
@@ -27,6 +29,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_impls import register_op_impl
 from torch._subclasses.fake_tensor import FakeTensor, FakeTensorConverter, FakeTensorMode
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -36,6 +39,7 @@ __all__ = [
     "CPU_ATTENTION",
     "CPU_ATTENTION_BACKWARD",
     "DEVICE",
+    "GROUPED_PRODUCT",
     "READ_VALUE",
     "UNSAFE_VIEW",
     "FakeTensor",
@@ -54,6 +58,7 @@ __all__ = [
     "packet_of",
     "preserving_versions",
     "put_parts",
+    "register_op_impl",
     "schema_of",
     "storage_key",
     "tree_flatten",
@@ -64,6 +69,7 @@ __all__ = [
 
 CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
 CPU_ATTENTION_BACKWARD = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward
+GROUPED_PRODUCT = torch.ops.aten._grouped_mm
 DEVICE = torch.ops.prim.device.default
 READ_VALUE = torch.ops.aten._local_scalar_dense.default
 UNSAFE_VIEW = torch.ops.aten._unsafe_view.default

@@ -17,6 +17,7 @@ from tunefront.bench.models.tiny import (
     FAMILIES,
     LANGUAGE_MODELS,
     MORE_FAMILIES,
+    MORE_LANGUAGE_MODELS,
     WORDS,
     make_backbone,
     make_language_model,
@@ -131,10 +132,16 @@ def more_backbones(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 
 @pytest.fixture(scope="session")
-def encoder_decoders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """A folder with a tiny random model and tokenizer for each further encoder-decoder."""
-    root = tmp_path_factory.mktemp("encoder_decoders")
-    return {name: str(make_language_model(root / name, name)) for name in ("umt5", "pegasus", "mbart")}
+def more_language_models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The same for each name in `MORE_LANGUAGE_MODELS`."""
+    root = tmp_path_factory.mktemp("more_language_models")
+    return {name: str(make_language_model(root / name, name)) for name in MORE_LANGUAGE_MODELS}
+
+
+@pytest.fixture(scope="session")
+def encoder_decoders(more_language_models: dict[str, str]) -> dict[str, str]:
+    """The further encoder-decoders among them."""
+    return {name: folder for name, folder in more_language_models.items() if MORE_LANGUAGE_MODELS[name] == "seq2seq"}
 
 
 @pytest.fixture(scope="session")

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.methods.torch_internals import (
+    GROUPED_PRODUCT,
     FakeTensor,
     FakeTensorMode,
+    register_op_impl,
     schema_of,
     storage_key,
     tree_leaves,
@@ -152,3 +154,25 @@ def _result(tensor: FakeTensor, bases: Mapping[int, int | None]) -> Result | Non
         return None if bases[key] is None else result._replace(base=bases[key])
     whole = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta").untyped_storage()
     return result if offset == 0 and memory.nbytes() == whole.nbytes() else None
+
+
+@register_op_impl(GROUPED_PRODUCT.default)
+def _grouped_product(
+    mode: FakeTensorMode,
+    func: object,
+    left: FakeTensor,
+    right: FakeTensor,
+    ends: FakeTensor | None = None,
+    bias: object = None,
+    out_dtype: torch.dtype | None = None,
+) -> FakeTensor:
+    """The products of many experts. torch's own rule takes bfloat16 alone, as its GPU kernel does; on CPU there is one
+    for float32 too."""
+    if left.dim() == right.dim() == 2:
+        groups = 1 if ends is None else ends.shape[0]
+        shape = (groups, left.shape[0], right.shape[1])
+    else:
+        rows = left.shape[:-1] if right.dim() == 3 else left.shape[1:-1]
+        shape = (*rows, right.shape[-1])
+    meta = torch.empty(shape, dtype=out_dtype or left.dtype, device="meta")
+    return FakeTensor(mode, meta, left.fake_device)

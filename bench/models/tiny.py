@@ -39,8 +39,29 @@ LANGUAGE_MODELS = {
     "bart": "seq2seq",
 }
 """Names that `make_language_model` knows, and their families."""
-MORE_LANGUAGE_MODELS = {"umt5": "seq2seq", "pegasus": "seq2seq", "mbart": "seq2seq"}
-"""Further names that `make_language_model` knows."""
+MORE_LANGUAGE_MODELS = {
+    "umt5": "seq2seq",
+    "pegasus": "seq2seq",
+    "mbart": "seq2seq",
+    "gemma": "decoder",
+    "gemma2": "decoder",
+    "gemma3_text": "decoder",
+    "phi": "decoder",
+    "phi3": "decoder",
+    "granite": "decoder",
+    "gptj": "decoder",
+    "falcon": "decoder",  # 7B: one head of keys, one norm for both sublayers
+    "falcon-grouped": "decoder",  # 40B: two heads of keys, a norm for each sublayer
+    "falcon-rw": "decoder",  # linear biases instead of a rotation, sublayers one after the other
+    "bloom": "decoder",
+    "cohere": "decoder",
+    "cohere2": "decoder",
+    "smollm3": "decoder",
+    "olmo2": "decoder",
+    "qwen3_moe": "decoder",
+    "mixtral": "decoder",
+}
+"""Further names that `make_language_model` knows: architectures and variants that fewer tests run on."""
 WORDS = ("good", "great", "fine", "bad", "awful", "poor", "the", "a", "film", "book", "was", "is", "very", "quite")
 PROMPT_WORDS = (
     *("Review:", "Question:", "Answer:", "Text:", "Is", "this", "it", "positive", "negative", "or", "and", "of"),
@@ -114,7 +135,7 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
 
     tokenizer = unigram_tokenizer() if name in _UNIGRAM else byte_level_tokenizer(name)
     size: dict[str, Any] = {
-        "vocab_size": len(tokenizer),
+        "vocab_size": len(tokenizer) + _UNUSED_WORDS.get(name, 0),
         "bos_token_id": tokenizer.bos_token_id,
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
@@ -123,7 +144,7 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
     family = (LANGUAGE_MODELS | MORE_LANGUAGE_MODELS)[name]
     auto = AutoModelForCausalLM if family == "decoder" else AutoModelForSeq2SeqLM
     torch.manual_seed(seed)
-    model = auto.from_config(AutoConfig.for_model(name.removesuffix("-gated"), **(size | config)))
+    model = auto.from_config(AutoConfig.for_model(name.partition("-")[0], **(size | config)))
     if name in ("t5-gated", "umt5"):  # transformers ties every T5 that it builds from a configuration, v1.1 too
         model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.2)
     model.save_pretrained(folder)
@@ -148,6 +169,10 @@ _BART = {
     "attention_dropout": 0.1,
     "activation_dropout": 0.1,
 }
+_GROUPED = {**_ROTARY, "num_attention_heads": 4, "num_key_value_heads": 2}
+_GEMMA = {**_ROTARY, "num_key_value_heads": 1, "head_dim": 12}  # heads wider than the model, as in Gemma 7B
+_WINDOWED = {"sliding_window": 96, "layer_types": ["sliding_attention", "full_attention"]}
+_FALCON = {**_DEPTH, "num_attention_heads": 4, "ffn_hidden_size": 64, "initializer_range": 0.2}
 _SIZES: dict[str, dict[str, Any]] = {
     "gpt2": {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_inner": 64, "n_positions": 256, "initializer_range": 0.2},
     "opt": {**_DEPTH, "ffn_dim": 64, "word_embed_proj_dim": 32, "init_std": 0.2, "attention_dropout": 0.1},
@@ -161,19 +186,72 @@ _SIZES: dict[str, dict[str, Any]] = {
     "umt5": _T5,
     "pegasus": {**_BART, "decoder_start_token_id": 0, "scale_embedding": True},
     "mbart": {**_BART, "scale_embedding": True},
+    "gemma": _GEMMA,
+    "gemma2": {
+        **_GEMMA,
+        **_WINDOWED,
+        "query_pre_attn_scalar": 3,
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+    },
+    "gemma3_text": {**_GEMMA, **_WINDOWED, "query_pre_attn_scalar": 3},
+    "phi": {**_ROTARY, "resid_pdrop": 0.1, "qk_layernorm": True},  # half of a head is rotated
+    "phi3": {**_GROUPED, "resid_pdrop": 0.1},
+    "granite": {
+        **_GROUPED,
+        "embedding_multiplier": 3.0,
+        "residual_multiplier": 0.5,
+        "attention_multiplier": 0.7,
+        "logits_scaling": 4.0,
+        "tie_word_embeddings": True,
+    },
+    "gptj": {
+        "n_embd": 32,
+        "n_layer": 2,
+        "n_head": 4,
+        "n_inner": 64,
+        "n_positions": 256,
+        "rotary_dim": 4,
+        "initializer_range": 0.2,
+    },
+    "falcon": _FALCON,
+    "falcon-grouped": {**_FALCON, "new_decoder_architecture": True, "num_kv_heads": 2},
+    "falcon-rw": {**_FALCON, "multi_query": False, "parallel_attn": False, "alibi": True, "bias": True},
+    "bloom": {"hidden_size": 32, "n_layer": 2, "n_head": 4, "initializer_range": 0.2},
+    "cohere": {**_GROUPED, "logit_scale": 0.25, "use_qk_norm": True},
+    "cohere2": {**_GROUPED, **_WINDOWED, "logit_scale": 0.25},  # only layers with a window rotate
+    "smollm3": {**_GROUPED, "no_rope_layers": [1, 0]},
+    "olmo2": _GROUPED,
+    "qwen3_moe": {
+        **_GROUPED,
+        "head_dim": 12,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 16,
+    },
+    "mixtral": {**_GROUPED, "num_local_experts": 4, "num_experts_per_tok": 2},
 }
 """Changes to the default configurations, by name."""
+_GEMMAS = ("gemma", "gemma2", "gemma3_text")
 _SPECIAL = {
+    **{name: {"pad_token": "<pad>", "eos_token": "<eos>", "bos_token": "<bos>"} for name in _GEMMAS},
     "llama": {"pad_token": "<pad>", "eos_token": "</s>", "bos_token": "<s>"},
     "qwen2": {"pad_token": "<|endoftext|>", "eos_token": "<|im_end|>"},
     "bart": {"bos_token": "<s>", "pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"},
 }
 _SPECIAL["mbart"] = _SPECIAL["bart"]
 """Special tokens in the order of their ids, if they are not only <pad> and </s>."""
-_AROUND = {"llama": "<s> $A", "bart": "<s> $A </s>", "mbart": "$A </s>"}
+_AROUND = {
+    "llama": "<s> $A",
+    "bart": "<s> $A </s>",
+    "mbart": "$A </s>",
+    **dict.fromkeys(_GEMMAS, "<bos> $A"),
+}
 """The special tokens that byte-level tokenizers put around a text."""
 _UNIGRAM = ("t5", "t5-gated", "umt5", "pegasus")
 """Models whose tokenizers are T5's kind."""
+_UNUSED_WORDS = {"phi3": 11, "gemma3_text": 3}
+"""Words of the embedding that the tokenizer does not have: many published embeddings are padded to a round number."""
 
 
 def byte_level_tokenizer(name: str) -> Any:  # Any: transformers' fast tokenizers

@@ -23,7 +23,11 @@ class Sites:
     architecture's published classification head, None if the head is one linear layer. `repeated` names sites that are
     called more than once in a forward pass; it includes `block` if whole blocks are (ALBERT). A site is None if a fused
     projection does its work; `fused` is that projection's path in a block; its output is the queries, then the keys,
-    then the values of all heads, or, with `fused_by_head`, of one head after another.
+    then the values of all heads, or, with `fused_by_head`, of one head of keys after another, each with the heads of
+    queries that read it; the widths follow from the shapes (see `Fused`). Of a fused gate and up projection (Phi-3),
+    `ffn_up` is the whole: what it reads is what a feed-forward reads. Other sites that are None have their reason in
+    `absent`: the experts of a mixture are stacked tensors, which no layer of their own multiplies, so there is nothing
+    to hook.
     """
 
     block: str
@@ -33,7 +37,7 @@ class Sites:
     attention_output: str | None
     ffn_up: str | None
     ffn_down: str | None
-    sublayer_output: str
+    sublayer_output: str | None
     norms: str
     ffn_output: str | None = None
     ffn_gate: str | None = None
@@ -44,6 +48,7 @@ class Sites:
     final_norm: str | None = None
     fused: str | None = None
     fused_by_head: bool = False
+    absent: str | None = None
 
     @property
     def fused_projection(self) -> str | None:
@@ -51,9 +56,11 @@ class Sites:
         return None if self.fused is None else rf"{self.block}\.{re.escape(self.fused)}"
 
     @property
-    def linears(self) -> str:
+    def linears(self) -> str | None:
         """Every linear layer of the blocks: all projections of attention, fused or not, and of the feed-forward,
-        including its gate."""
+        including its gate; None if the feed-forward's are stacked tensors."""
+        if self.ffn_down is None:
+            return None
         attention = (self.query, self.key, self.value, self.fused_projection, self.attention_output)
         sites = (*attention, self.ffn_up, self.ffn_gate, self.ffn_down)
         return "|".join(f"(?:{site})" for site in sites if site is not None)

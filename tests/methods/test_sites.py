@@ -25,7 +25,7 @@ from tunefront.methods.inject import matching, width
 from tunefront.methods.sites import SITES, Sites, sites_for
 from tunefront.methods.top_layers import TopLayers
 
-NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused", "fused_by_head")
+NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused", "fused_by_head", "absent")
 REGEXES = [f.name for f in fields(Sites) if f.name not in NOT_SITES]
 PROJECTIONS = ("query", "key", "value", "attention_output", "ffn_up", "ffn_gate", "ffn_down")
 ENCODERS = [kind for kind, sites in SITES.items() if sites.family == "encoder"]
@@ -36,22 +36,45 @@ COUNTS = {  # in three blocks a stack; a block has one of each other, an encoder
     | {"block": 2 * 3, "ffn_up": 2 * 3, "ffn_down": 2 * 3, "ffn_output": 2 * 3, "ffn_gate": 2 * 3}
     | {"sublayer_output": 2 * 3 + 3 * 3, "final_norm": 1},
 }
-ABSENT = {kind: {"query", "key", "value"} for kind in ("gpt2", "gpt_neox", "modernbert")}
-ABSENT |= {kind: {"final_norm"} for kind in (*ENCODERS, "bart") if kind not in ("modernbert", "xlm-roberta-xl")}
-UNGATED = (*ENCODERS, "gpt2", "gpt_neox", "opt", "bart", "pegasus", "mbart")
+FUSED_KINDS = ("gpt2", "gpt_neox", "phi3", "bloom", "falcon", "modernbert")
+MIXTURES = ("qwen3_moe", "mixtral")
+ABSENT = {kind: {"query", "key", "value"} for kind in FUSED_KINDS}
+ABSENT |= {kind: {"ffn_up", "ffn_gate", "ffn_down", "ffn_output", "sublayer_output"} for kind in MIXTURES}
+for kind in (*ENCODERS, "bart"):
+    ABSENT.setdefault(kind, set()).add("final_norm")
+for kind in ("modernbert", "xlm-roberta-xl"):
+    ABSENT[kind].remove("final_norm")
+UNGATED = (*ENCODERS, *FUSED_KINDS, "opt", "phi", "gptj", "bart", "pegasus", "mbart")
 ABSENT = {kind: ABSENT.get(kind, set()) | ({"ffn_gate"} if kind in UNGATED else set()) for kind in SITES}
 ABSENT["nomic_bert"].remove("ffn_gate")
-FUSED = ("c_attn", "query_key_value", "Wqkv")
+FUSED = ("c_attn", "query_key_value", "qkv_proj", "Wqkv")
 """Projections in a block that are no site."""
 
 DIMENSIONS = {"hidden_size": 8, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 12}
+GROUPED = (
+    *("llama", "mistral", "qwen2", "qwen3", "smollm3", "granite", "gemma", "gemma2", "gemma3_text", "olmo2"),
+    "cohere2",
+)
 SMALL: dict[str, dict[str, object]] = {
     "distilbert": {"dim": 8, "n_layers": 3, "n_heads": 2, "hidden_dim": 12},
     "gpt2": {"n_embd": 8, "n_layer": 3, "n_head": 2, "n_inner": 12},
     "opt": {**DIMENSIONS, "ffn_dim": 12, "word_embed_proj_dim": 4},
-    **{
-        kind: {**DIMENSIONS, "num_key_value_heads": 1, "head_dim": 4} for kind in ("llama", "mistral", "qwen2", "qwen3")
+    **{kind: {**DIMENSIONS, "num_key_value_heads": 1, "head_dim": 4} for kind in GROUPED},
+    "cohere": {**DIMENSIONS, "num_key_value_heads": 1, "use_qk_norm": True},
+    "phi": {**DIMENSIONS, "qk_layernorm": True},
+    "phi3": {**DIMENSIONS, "num_key_value_heads": 1},
+    "gptj": {"n_embd": 8, "n_layer": 3, "n_head": 2, "n_inner": 12, "rotary_dim": 2},
+    "falcon": {**DIMENSIONS, "ffn_hidden_size": 12},
+    "bloom": {"hidden_size": 8, "n_layer": 3, "n_head": 2},
+    "qwen3_moe": {
+        **DIMENSIONS,
+        "num_key_value_heads": 1,
+        "head_dim": 4,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 8,
     },
+    "mixtral": {**DIMENSIONS, "num_key_value_heads": 1, "num_local_experts": 4},
     **{
         kind: {"d_model": 8, "num_layers": 3, "num_heads": 2, "d_kv": 5, "d_ff": 12, "feed_forward_proj": "gated-gelu"}
         for kind in ("t5", "mt5", "umt5")
@@ -71,10 +94,10 @@ SMALL: dict[str, dict[str, object]] = {
     "albert": {**DIMENSIONS, "num_hidden_groups": 3},  # a block is the weights that the layers of a group share
 }
 """Each architecture's own names for width 8, three blocks a stack, two heads and an inner width of 12."""
-HEADS = dict.fromkeys(("llama", "mistral", "qwen2", "qwen3"), (8, 4)) | dict.fromkeys(("t5", "mt5", "umt5"), (10, 10))
+HEADS = dict.fromkeys((*GROUPED, "cohere", *MIXTURES), (8, 4)) | dict.fromkeys(("t5", "mt5", "umt5"), (10, 10))
 """The widths of queries and of keys, where they are not the model's."""
-UP = {"modernbert": 24}
-"""The width of the feed-forward's first projection, where it is not the inner width: it computes the gate too."""
+INNER = {"phi3": (24, 12), "bloom": (32, 32), "modernbert": (24, 12)}
+"""The widths that `ffn_up` makes and `ffn_down` reads, where they are not 12: the gate's too, or always four times."""
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +145,8 @@ def test_every_projection_in_a_block_is_a_site_or_known_to_be_none(kind: str, mo
     assert named <= inside
     fused = {path for path in inside if sites.fused and path.endswith(f".{sites.fused}")}
     assert len(fused) == (3 if sites.fused else 0)
-    assert set(matching(model, sites.linears)) == inside == named | fused
+    assert inside == named | fused
+    assert sites.linears is None if kind in MIXTURES else set(matching(model, sites.linears)) == inside
     assert not fused or set(matching(model, sites.fused_projection)) == fused
 
 
@@ -148,7 +172,8 @@ def test_projections_are_distinguished_by_their_shapes(kind: str, models: dict[s
         seen |= set(actual)
     queries, keys = HEADS.get(kind, (8, 8))
     expected = {"query": (8, queries), "key": (8, keys), "value": (8, keys), "attention_output": (queries, 8)}
-    expected |= {"ffn_up": (8, UP.get(kind, 12)), "ffn_gate": (8, 12), "ffn_down": (12, 8)}
+    made, read = INNER.get(kind, (12, 12))
+    expected |= {"ffn_up": (8, made), "ffn_gate": (8, 12), "ffn_down": (read, 8)}
     assert shapes == {name: {shape} for name, shape in expected.items() if name in shapes}
 
 

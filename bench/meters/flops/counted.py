@@ -18,6 +18,7 @@ from tunefront.methods.torch_internals import (
     CPU_ATTENTION,
     CPU_ATTENTION_BACKWARD,
     DEVICE,
+    GROUPED_PRODUCT,
     FakeTensor,
     TorchDispatchMode,
     packet_of,
@@ -36,16 +37,24 @@ def _attention_backward(grad: Tensor, query: Tensor, key: Tensor, value: Tensor,
     return 2 * batch * heads * queries * key.shape[2] * (3 * width + 2 * value.shape[3])
 
 
-# torch 2.13 counts 0 for attention on CPU: it has formulas only for the CUDA kernels.
-ON_CPU = {
+def _grouped(left: Tensor, right: Tensor, *_: object, **__: object) -> int:
+    """Products of many experts at once: each row (rows, inner) with the matrix of its group (groups, inner, outer), or
+    in the backward pass the products of (inner, rows) with (rows, outer) by group, whose rows are part of one sum."""
+    groups = right.shape[0] if left.dim() == right.dim() == 3 else 1  # otherwise every row belongs to one group
+    return 2 * groups * left.shape[-2] * left.shape[-1] * right.shape[-1]
+
+
+# torch 2.13 counts 0 for attention on CPU: it has formulas only for the CUDA kernels. It has none for grouped products.
+OWN_FORMULAS = {
     CPU_ATTENTION: _attention,
     CPU_ATTENTION_BACKWARD: _attention_backward,
+    GROUPED_PRODUCT: _grouped,
 }
 
 
 def flops_of(func: Any, args: Any, kwargs: Any, out: Any) -> int:  # Any: as torch dispatches
     """FLOPs of an operator by torch's own formulas, 0 if there is none."""
-    formula: Any = ON_CPU.get(packet_of(func)) or flop_registry.get(packet_of(func))
+    formula: Any = OWN_FORMULAS.get(packet_of(func)) or flop_registry.get(packet_of(func))
     return 0 if formula is None else int(formula(*args, **kwargs, out_val=out))
 
 

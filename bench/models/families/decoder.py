@@ -1,12 +1,13 @@
-"""Decoders (GPT-2, OPT, GPT-NeoX, Llama, Mistral, Qwen2): choices are scored side by side after a shared prefix."""
+"""Decoders (GPT-2, Llama and others): choices are scored side by side after a shared prefix."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import NO_LIMIT, LanguageModel, prefixed_input
 from tunefront.bench.models.families.leads import NO_LEAD, Led, LedKeys, SeenKeys, causal_mask
+from tunefront.bench.models.families.norms import norm_advice
 from tunefront.bench.models.families.windows import possible_window
 from tunefront.bench.models.scoring.layouts import DecoderLayout
 from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
@@ -31,11 +33,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-Kind = tuple[type, int | None]
-"""A model class, and the longest window that its configuration may mean."""
+Kind = tuple[type, str]
+"""A model class and its configuration: models of one class may differ in their positions, masks and windows."""
 
 _SIDE_BY_SIDE: dict[Kind, bool] = {}
 """Results of `probe_packing` by kind of model, for the life of the process."""
+_PROBES: dict[str, Ids] = {"when choices share one row": [], "after cached keys and values": [9, 4, 7, 5, 6]}
+"""What is tried, with the tokens before the queries."""
+_MOST_ERROR = 1e-3
+_ERROR_SHARE = 1e-2
+_ROUNDING = 2e-5
+"""The largest difference between log-probabilities that may come from rounding: at most `_MOST_ERROR`, and a share of
+what another text changes, unless that is below float32's own rounding."""
 
 
 class Decoder(LanguageModel):
@@ -60,18 +69,24 @@ class Decoder(LanguageModel):
     def read(self, prefix: Prefix) -> CachedPrefix:
         """The prefix with the keys and values of its tokens. Nothing is read if choices are scored in separate rows,
         which contain all demonstrations."""
-        from transformers import DynamicCache
-
         unread = cast(CachedPrefix, prefix)
         if not prefix.tokens or not self.side_by_side:
             return replace(unread, layers=())
-        cache = DynamicCache()
+        tokens = unread.demonstrations.ids[: prefix.tokens]
         with torch.no_grad():
-            ids = torch.tensor([unread.demonstrations.ids[: prefix.tokens]], device=self.model.device)
-            positions = torch.arange(self.led, self.led + ids.shape[1], device=ids.device)[None]
-            lead_inputs = {"position_ids": positions, **self._leading().inputs} if self.led else {}
-            self._base(input_ids=ids, past_key_values=cache, use_cache=True, **lead_inputs)
-        return replace(unread, layers=tuple((layer.keys, layer.values) for layer in cache.layers))
+            return replace(unread, layers=tuple(self._keys_values(tokens, self._leading() if self.led else NO_LEAD)))
+
+    def _keys_values(self, tokens: Ids, led: Led = NO_LEAD) -> list[KeysValues]:
+        """The keys and values of a text after the lead, by layer."""
+        from transformers import DynamicCache
+
+        cache = DynamicCache()
+        ids = torch.tensor([tokens], device=self.model.device)
+        before = self.led if led is not NO_LEAD else 0
+        positions = torch.arange(before, before + ids.shape[1], device=ids.device)[None]
+        lead_inputs = {"position_ids": positions, **led.inputs} if before else {}
+        self._base(input_ids=ids, past_key_values=cache, use_cache=True, **lead_inputs)
+        return [(layer.keys, layer.values) for layer in cache.layers]
 
     def choice_logprobs(self, batch: Batch, prefix: Prefix | None = None) -> Tensor:
         """All rows and choices in one row after the prefix; all rows of a batch keep equally many demonstrations."""
@@ -130,23 +145,34 @@ class Decoder(LanguageModel):
 
     @property
     def side_by_side(self) -> bool:
-        """Whether this architecture respects the mask and the positions that separate queries and choices in one row.
+        """Whether this model scores choices side by side as in plain rows: it respects the mask and the positions that
+        separate queries and choices in one row, and continues from cached keys and values of demonstrations.
 
         Tried once on a few tokens. If the results differ from those of plain rows, each choice is scored in a plain row
-        that contains all demonstrations. A model without values cannot be tried; it is assumed to respect them.
+        that contains all demonstrations. A model without values cannot be tried; it is assumed to respect them
+        unless it has linear biases.
         """
         self.probe_packing()
-        return _SIDE_BY_SIDE.get(self.kind, True)
+        return self._known_to_pack
 
     @property
     def needs_separate_rows(self) -> bool:
         """Whether choices are known to need separate rows, or logits whole texts; runs nothing."""
-        return _SIDE_BY_SIDE.get(self.kind) is False or self.output.way == "whole"
+        return not self._known_to_pack or self.output.way == "whole"
 
     @property
+    def _known_to_pack(self) -> bool:
+        """The result of `probe_packing`; before it, whether it is likely. Linear biases (ALiBi) follow from the places
+        of tokens in a row, whatever their positions are."""
+        if self.kind in _SIDE_BY_SIDE:
+            return _SIDE_BY_SIDE[self.kind]
+        body = self.model.get_submodule(self._body)
+        return not (getattr(self.model.config, "alibi", False) or hasattr(body, "build_alibi_tensor"))
+
+    @cached_property
     def kind(self) -> Kind:
         """The key of a result of `probe_packing`: models with the same key share it."""
-        return type(self.model), possible_window(self.model.config)
+        return type(self.model), config_key(self.model.config)
 
     @cached_property
     def output(self) -> logits.Output:
@@ -168,30 +194,47 @@ class Decoder(LanguageModel):
     def probe_packing(self) -> None:
         """Finds out, once per kind of model, whether `side_by_side` holds; before any clock runs."""
         kind = self.kind
-        if kind not in _SIDE_BY_SIDE and logits.has_values(self.model):
-            _SIDE_BY_SIDE[kind] = self._respects_packed_mask()
-            if not _SIDE_BY_SIDE[kind]:
-                name = kind[0].__name__
-                log.warning("%s cannot score choices side by side; each choice is scored in a separate row", name)
+        if kind in _SIDE_BY_SIDE or not logits.has_values(self.model):
+            return
+        odd = next((what for what, shots in _PROBES.items() if not self._scores_as_plain_rows(shots)), None)
+        _SIDE_BY_SIDE[kind] = odd is None
+        if odd is not None:
+            log.warning(
+                "%s scores otherwise than its own forward pass %s, so each choice is scored in a separate row, which "
+                "takes longer",
+                *(kind[0].__name__, odd),
+            )
+        for advice in norm_advice(self.model, self.sites, lambda: self._base(**self._sample_inputs())):
+            log.warning("%s", advice)
 
-    def _respects_packed_mask(self) -> bool:
-        """Compares packed with separate rows; one query is twice as long as the window that the configuration may mean,
-        if the model takes that many tokens."""
-        longest = max(3, min(2 * (self.kind[1] or 0), (self.room or NO_LIMIT) - 3))
+    def _scores_as_plain_rows(self, shots: Ids) -> bool:
+        """Compares packed with separate rows, both after `shots`; one query is twice as long as the window that the
+        configuration may mean, if the model takes that many tokens.
+
+        Rows may differ by rounding only. How little that must be depends on the model: a scale or a cap makes all
+        differences between its scores small. So it is a share of what another text before a choice changes.
+        """
+        longest = max(3, min(2 * (possible_window(self.model.config) or 0), (self.room or NO_LIMIT) - len(shots) - 3))
         words = self.model.get_input_embeddings().weight.shape[0]
         long = [5, 6, 7, *((5 + place * place) % words for place in range(longest - 3))]
         queries, choices = [long, [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
         ids = torch.tensor([[[*choice, 0][:3] for choice in row] for row in choices], device=self.model.device)
+        whole = logits.Output("whole")
         try:
             with logits.evaluating(self.model):
-                packed = pack(queries, choices).to(ids.device)
-                together = token_logprobs(self._predictions(packed, []), packed.predicts, ids)
-                separate = self._score_separate_rows(queries, choices, ids, logits.Output("whole"))
+                packed = pack(queries, choices, len(shots)).to(ids.device)
+                layers = self._keys_values(shots) if shots else []
+                together = token_logprobs(self._predictions(packed, layers), packed.predicts, ids)
+                plain = [[*shots, *query] for query in queries]
+                separate = self._score_separate_rows(plain, choices, ids, whole)
+                others = queries if shots else queries[::-1]  # what a token must see, or must not
+                moved = self._score_separate_rows(others, choices, ids, whole) - separate
         except logits.FAILURES as error:
             log.debug("the packed form fails on %s: %s", type(self.model).__name__, error)
             return False
         mask = torch.tensor([[[place < len(choice) for place in range(3)] for choice in row] for row in choices])
-        return bool((together - separate).abs()[mask.to(ids.device)].max() < 1e-3)
+        change, off = (value.abs()[mask.to(ids.device)].max() for value in (moved, together - separate))
+        return bool(off < max(_ROUNDING, min(_MOST_ERROR, _ERROR_SHARE * float(change))))
 
     def _score_separate_rows(
         self,
@@ -294,6 +337,15 @@ class Decoder(LanguageModel):
 
     def _reserved(self, longest: int) -> int:
         return longest
+
+
+def config_key(config: Any) -> str:  # Any: transformers' configurations have no common type with their fields
+    """The fields of a configuration that decide what a model computes, for keys of results."""
+    fields = {name: value for name, value in config.to_dict().items() if name not in _NOT_COMPUTED}
+    return json.dumps({name: fields[name] for name in fields if not name.startswith("_")}, sort_keys=True, default=str)
+
+
+_NOT_COMPUTED = ("architectures", "dtype", "name_or_path", "torch_dtype", "transformers_version", "use_cache")
 
 
 def additive_mask(mask: Tensor, dtype: torch.dtype) -> Tensor:

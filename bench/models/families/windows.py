@@ -24,9 +24,19 @@ _LOCAL = re.compile(r"sliding|chunk|local|window")
 
 def window(config: Any) -> int | None:  # Any: transformers' configurations have no common type with their fields
     """The most tokens that all see each other in every layer, by known windows and by possible ones that are too large
-    to be tried; None if there are none."""
+    to be tried, and that are rotated alike in a row of any length; None if there are none."""
     sizes = [size for name, size in _fields(config) if name in WINDOWS or size >= MOST_TRIED]
-    return min(sizes, default=None)
+    return min([*sizes, *_rotations(config)], default=None)
+
+
+def _rotations(config: Any) -> Iterator[int]:  # Any: as above
+    """The lengths above which one token rotates all tokens of a row otherwise (Phi-3's long versions)."""
+    rotary = getattr(config, "rope_parameters", None) or {}
+    for parameters in (rotary, *rotary.values()):  # of the model, or of each kind of layer
+        if isinstance(parameters, dict) and parameters.get("rope_type") == "longrope":
+            length = parameters.get("original_max_position_embeddings")
+            if isinstance(length, int):
+                yield length
 
 
 def possible_window(config: Any) -> int | None:  # Any: as above

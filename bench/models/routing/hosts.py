@@ -240,8 +240,10 @@ def _agrees(joint: JointVectors, modules: Sequence[nn.Module]) -> bool:
     own = [x, x] if joint.acts != "before" else [x]
     act = _leave if len(own) > 1 else _enter
     with torch.no_grad():
-        alone = [act([(joint.acts, module)], *(part[place] for part in own)) for place, module in enumerate(modules)]
         try:
+            alone = [
+                act([(joint.acts, module)], *(part[place] for part in own)) for place, module in enumerate(modules)
+            ]
             together = joint(own, torch.arange(len(modules), device=x.device))
         except (RuntimeError, ValueError, TypeError):
             return False

@@ -11,6 +11,8 @@ from tunefront.bench.meters.flops.analytic import elementwise
 from tunefront.bench.meters.flops.analytic.modules import Modules
 from tunefront.bench.meters.flops.analytic.spec import Attention, Config, Disentangled
 from tunefront.bench.meters.flops.analytic.tally import State
+from tunefront.methods.base import Unsupported
+from tunefront.methods.inject import width
 
 _FUSED_BACKWARD = 5
 """Products of a fused kernel's backward pass: the scores again, then gradients of weights, values, queries and keys."""
@@ -68,7 +70,11 @@ class AttentionCost:
         if attention.fused:
             with tally.unused(False):
                 mixed = modules.forward(f"{block}.{attention.fused}", x, "projections")
-            query = key = value = replace(mixed, width=mixed.width // 3)
+            back = modules.find(f"{block}.{attention.output}")
+            if back is None:
+                raise Unsupported(f"no analytic FLOPs: this model has no module at {block}.{attention.output}")
+            query = replace(mixed, width=width(modules.model, back, "in"))
+            key = value = replace(mixed, width=(mixed.width - query.width) // 2)
         else:
             query = modules.forward(f"{block}.{attention.query}", x, "projections")
             key = value = replace(source, grad=False)
@@ -81,9 +87,11 @@ class AttentionCost:
         self.key_grads[path] = key.grad or value.grad
         if lead.grad:
             key, value = replace(key, grad=True), replace(value, grad=True)
-        if attention.rotary:
+        if attention.rotary and self._rotates(block, attention):
             tally.elementwise(round(elementwise.ROTARY * self._rotated * (query.size + key.size)))
-        tally.elementwise(elementwise.SCORE * x.rows * self.heads * x.seq * keys)
+        capped = getattr(self.config, "attn_logit_softcapping", None) is not None
+        per_score = elementwise.SCORE + elementwise.CAP * capped
+        tally.elementwise(per_score * x.rows * self.heads * x.seq * keys)
         if isinstance(attention, Disentangled):
             weighted = self._disentangled(block, attention, query, key, value)
         else:
@@ -141,9 +149,19 @@ class AttentionCost:
     def _head_norm(self, block: str, path: str, x: State) -> State:
         return self.modules.forward(f"{block}.{path}", x, "projections") if path else x
 
+    def _rotates(self, block: str, attention: Attention) -> bool:
+        """Whether this block rotates its queries and keys: some architectures do so in a part of their blocks."""
+        number = int(block.rpartition(".")[2])
+        if attention.rotary_windows:
+            return bool(self.config.layer_types[number] == "sliding_attention")
+        rotating = getattr(self.config, "no_rope_layers", None)  # 1 where a layer does rotate
+        return not rotating or bool(rotating[number])
+
     @property
     def _rotated(self) -> float:
         """The fraction of each head that is rotated: GPT-NeoX rotates only a part."""
+        if getattr(self.config, "rotary_dim", None):  # GPT-J's
+            return float(self.config.rotary_dim * self.heads / self.config.hidden_size)
         parameters = getattr(self.config, "rope_parameters", None) or {}
         return float(parameters.get("partial_rotary_factor", 1.0))
 

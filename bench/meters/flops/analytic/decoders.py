@@ -13,6 +13,7 @@ from tunefront.bench.meters.flops.analytic.spec import (
     Stack,
     attention_at,
     before,
+    shared,
 )
 
 
@@ -88,6 +89,78 @@ _LLAMA = ArchitectureSpec(
     ),
 )
 
+_LLAMA_STACK = _LLAMA.stack
+_GEMMA = replace(_LLAMA, activation="hidden_activation")
+_GEMMA2 = replace(
+    _GEMMA,
+    stack=replace(
+        _LLAMA_STACK,
+        attention=replace(_LLAMA_STACK.attention, end_norm="post_attention_layernorm"),
+        feed_forward=replace(
+            _LLAMA_STACK.feed_forward, norm="pre_feedforward_layernorm", end_norm="post_feedforward_layernorm"
+        ),
+    ),
+)
+_OLMO2 = replace(
+    _LLAMA,
+    stack=replace(
+        _LLAMA_STACK,
+        attention=replace(_LLAMA_STACK.attention, norm="", end_norm="post_attention_layernorm"),
+        feed_forward=replace(_LLAMA_STACK.feed_forward, norm="", end_norm="post_feedforward_layernorm"),
+    ),
+)
+_COHERE = replace(_LLAMA, order=shared)
+_COHERE2 = replace(
+    _COHERE,
+    stack=replace(_LLAMA_STACK, attention=replace(_LLAMA_STACK.attention, rotary_windows=True)),
+)
+_PHI3 = replace(
+    _LLAMA,
+    stack=replace(
+        _LLAMA_STACK,
+        attention=Attention(
+            norm="input_layernorm",
+            output="self_attn.o_proj",
+            rate="self_attn.attention_dropout",
+            fused="self_attn.qkv_proj",
+            dropout="resid_attn_dropout",
+            rotary=True,
+        ),
+        feed_forward=FeedForward(
+            "post_attention_layernorm", ("mlp.gate_up_proj",), "mlp.down_proj", "resid_mlp_dropout", halves=True
+        ),
+    ),
+)
+_PHI = ArchitectureSpec(
+    order=shared,
+    activation="hidden_act",
+    stack=replace(
+        _LLAMA_STACK,
+        attention=replace(
+            _LLAMA_STACK.attention,
+            output="self_attn.dense",
+            query_norm="self_attn.q_layernorm",
+            key_norm="self_attn.k_layernorm",
+        ),
+        feed_forward=FeedForward("input_layernorm", ("mlp.fc1",), "mlp.fc2"),
+        end=("model.final_layernorm",),
+    ),
+)
+_GPTJ = ArchitectureSpec(
+    order=shared,
+    activation="activation_function",
+    stack=Stack(
+        embeddings=(("transformer.wte",),),
+        start=("transformer.drop",),
+        blocks="transformer.h",
+        attention=replace(
+            attention_at("attn", "ln_1"), rate="attn.attn_dropout", dropout="attn.resid_dropout", rotary=True
+        ),
+        feed_forward=FeedForward("ln_1", ("mlp.fc_in",), "mlp.fc_out", "mlp.dropout"),
+        end=("transformer.ln_f",),
+    ),
+)
+
 DECODERS = {
     "gpt2": _GPT2,
     "gpt_neox": _GPT_NEOX,
@@ -96,4 +169,17 @@ DECODERS = {
     "mistral": _LLAMA,
     "qwen2": _LLAMA,
     "qwen3": _LLAMA,
+    "smollm3": _LLAMA,
+    "granite": _LLAMA,
+    "gemma": _GEMMA,
+    "gemma2": _GEMMA2,
+    "gemma3_text": _GEMMA2,
+    "olmo2": _OLMO2,
+    "cohere": _COHERE,
+    "cohere2": _COHERE2,
+    "phi": _PHI,
+    "phi3": _PHI3,
+    "gptj": _GPTJ,
 }
+"""Mixtures of experts have no closed form, nor have Bloom and Falcon, whose linear biases need a row for every choice:
+their FLOPs are counted."""

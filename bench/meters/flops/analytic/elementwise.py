@@ -17,6 +17,10 @@ LAYER_NORM = 7
 """Sum, subtract the mean, square, sum, divide by the deviation, weight, bias: per element."""
 RMS_NORM = 4
 """Square, sum, divide by the root mean square, weight: per element."""
+FACTOR = 1
+"""A product with a number: per element that an architecture scales."""
+CAP = 3
+"""Divide, hyperbolic tangent, multiply: per score or logit with a soft cap."""
 SCORE = 7
 """Scale, add the mask or a bias, maximum, subtract, exponential, sum, divide: per attention score."""
 LOGIT = 5

@@ -125,7 +125,11 @@ class Passes(ABC):
         """Vocabulary logits of each state, and their log-softmax."""
         output = cast(nn.Module, self.model.get_output_embeddings())
         logits = self.modules.forward_module(output, states, "output", "the output layer")
-        self.tally.elementwise(elementwise.LOGIT * logits.size)
+        config = self.model.config
+        capped = getattr(config, "final_logit_softcapping", None) is not None
+        scaled = hasattr(config, "logits_scaling") or hasattr(config, "logit_scale")
+        own = elementwise.CAP * capped + elementwise.FACTOR * scaled
+        self.tally.elementwise((elementwise.LOGIT + own) * logits.size)
 
 
 class EncoderPasses(Passes):

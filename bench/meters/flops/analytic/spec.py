@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-Order = Literal["before", "after", "parallel"]
+Order = Literal["before", "after", "parallel", "shared"]
 """The place of a sublayer's norm: before it (GPT-2), after the residual sum (BERT), or before both sublayers, which
-then read the same states (GPT-NeoX)."""
+then read the same states, each through its own norm (GPT-NeoX) or both through one, that of attention (GPT-J)."""
 Config = Any  # transformers' configurations have no common type with their fields
 
 
@@ -17,8 +17,10 @@ class Attention:
     """An attention sublayer, as module paths within a block; an empty path means that there is no such module.
 
     `fused` projects queries, keys and values together; `query_norm` and `key_norm` act on each head; `dropout` follows
-    the output projection; `rate` is the dropout of the attention weights, a module or a number; `bias` is an embedding
-    of relative positions, which a block adds to its scores; blocks without one add that of the first block.
+    the output projection, and `end_norm` that, before the residual sum; `rotary` rotates queries and keys, in some
+    architectures only those of layers with a window (`rotary_windows`); `rate` is the dropout of the attention weights,
+    a module or a number; `bias` is an embedding of relative positions, which a block adds to its scores; blocks without
+    one add that of the first block.
     """
 
     norm: str
@@ -33,6 +35,8 @@ class Attention:
     dropout: str = ""
     bias: str = ""
     rotary: bool = False
+    rotary_windows: bool = False
+    end_norm: str = ""
 
 
 @dataclass(frozen=True)
@@ -51,12 +55,14 @@ class Disentangled(Attention):
 @dataclass(frozen=True)
 class FeedForward:
     """A feed-forward sublayer, as module paths within a block. `up` lists the possible projections of the input; those
-    that the block has are used. If it has two, one gates the other; with `halves`, a single one computes both."""
+    that the block has are used. If it has two, one gates the other; with `halves`, half of the output of one gates the
+    other half. `end_norm` precedes the residual sum."""
 
     norm: str
     up: tuple[str, ...]
     down: str
     dropout: str = ""
+    end_norm: str = ""
     halves: bool = False
 
 
@@ -101,6 +107,11 @@ class ArchitectureSpec:
 def before(config: Config) -> Order:
     """Norms before sublayers, for every configuration."""
     return "before"
+
+
+def shared(config: Config) -> Order:
+    """One norm before both sublayers, for every configuration."""
+    return "shared"
 
 
 def after(config: Config) -> Order:

@@ -15,6 +15,9 @@ from tunefront.bench.meters.flops.analytic.spec import ArchitectureSpec, Config,
 from tunefront.bench.meters.flops.analytic.tally import State
 from tunefront.methods.base import Unsupported
 
+Sublayer = Callable[[State], State]
+"""The output of a sublayer for its normed input."""
+
 
 @dataclass(frozen=True)
 class StackLead:
@@ -76,13 +79,14 @@ class Stacks:
         for number, block in enumerate(blocks):
             unused = keys_only and number == len(blocks) - 1
             own, cross = stack.attention, stack.cross_attention
-            sublayers: list[tuple[str, Callable[[State], State]]] = [
-                (own.norm, partial(attention_cost.forward, block, own, before=before, keys_only=unused)),
-                (stack.feed_forward.norm, partial(self._feed_forward, block, stack.feed_forward)),
+            feed_forward = stack.feed_forward
+            sublayers: list[tuple[str, Sublayer, str]] = [
+                (own.norm, partial(attention_cost.forward, block, own, before=before, keys_only=unused), own.end_norm),
+                (feed_forward.norm, partial(self._feed_forward, block, feed_forward), feed_forward.end_norm),
             ]
             if cross is not None and memory is not None:
                 cross_attention = partial(attention_cost.forward, block, cross, memory=memory, cached=cached)
-                sublayers.insert(1, (cross.norm, cross_attention))
+                sublayers.insert(1, (cross.norm, cross_attention, cross.end_norm))
             with self._costs.tally.unused(unused):
                 x = self._block(block, sublayers, x)
         with self._costs.tally.unused(keys_only):
@@ -97,13 +101,17 @@ class Stacks:
             return stack.calls(self._config)
         return [f"{stack.blocks}.{number}" for number in range(len(blocks))]
 
-    def _block(self, block: str, sublayers: list[tuple[str, Callable[[State], State]]], x: State) -> State:
-        first = x
-        for norm, sublayer in sublayers:
+    def _block(self, block: str, sublayers: list[tuple[str, Sublayer, str]], x: State) -> State:
+        first, shared = x, None
+        scaled = getattr(self._config, "residual_multiplier", 1.0) != 1.0  # Granite's
+        for norm, sublayer, end_norm in sublayers:
             source = first if self._order == "parallel" else x
-            if self._order != "after":
+            if self._order == "shared":
+                source = shared = shared or self._costs.forward(f"{block}.{norm}", first, "")
+            elif self._order != "after":
                 source = self._costs.forward(f"{block}.{norm}", source, "")
-            y = sublayer(source)
+            y = self._costs.forward(f"{block}.{end_norm}", sublayer(source), "")
+            self._costs.tally.elementwise(elementwise.FACTOR * y.size * scaled)
             x = replace(x, grad=x.grad or y.grad)
             self._costs.tally.elementwise(elementwise.RESIDUAL * x.size)
             if self._order == "after":
@@ -116,11 +124,10 @@ class Stacks:
         if not paths:
             raise Unsupported(f"no analytic FLOPs: {block} has none of {', '.join(spec.up)}")
         projected = [modules.forward(path, x, part) for path in paths]
+        gated = len(projected) > 1 or spec.halves
         y = replace(projected[0], grad=any(state.grad for state in projected))
-        if spec.halves:
-            y = replace(y, width=y.width // 2)
+        y = replace(y, width=y.width // 2) if spec.halves else y
         activation_flops = elementwise.activation(getattr(self._config, self._spec.activation, None))
-        gated = spec.halves or len(projected) > 1
         modules.tally.elementwise(y.size * (activation_flops + elementwise.GATE * gated))
         return modules.chain([f"{block}.{path}" for path in (spec.down, spec.dropout) if path], y, part)
 

@@ -192,8 +192,12 @@ def test_eager_attention_is_made_of_plain_products(name: str, method: str, folde
     same_batch(backbone, train, [0, 1, 2])
 
 
+COUNTED_ONLY = {"bloom", "falcon", "qwen3_moe", "mixtral"}
+"""Architectures without a specification: rows of their own for every choice, or mixtures of experts."""
+
+
 def test_every_architecture_with_sites_has_a_specification() -> None:
-    assert set(ARCHITECTURES) == set(SITES)
+    assert set(ARCHITECTURES) == set(SITES) - COUNTED_ONLY
 
 
 @pytest.mark.parametrize("seed", [0, 1])

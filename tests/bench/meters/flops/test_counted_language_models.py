@@ -61,7 +61,12 @@ def counted(scorer: Scorer, examples: EncodedExamples, size: int) -> int:
 def test_totals_equal_the_counts_of_every_batch(
     method: Method, name: str, language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    backbone, train, test = subject(language_models[name], method)
+    compare_totals(method, language_models[name], monkeypatch)
+
+
+def compare_totals(method: Method, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asserts that the totals of training and scoring are the counts of every batch."""
+    backbone, train, test = subject(folder, method)
     trainer = harness(backbone, method, rows=4, batch_size=4, steps=2)
     steps: list[int] = []
     add, gradients, row_by_row, row_flops = BatchLog.add, trainer.gradients, False, 0
@@ -105,7 +110,7 @@ def test_totals_equal_the_counts_of_every_batch(
         reading += counted(plain, trainer.prompts.prepend_to(backbone.content_free()), 4)
     assert trainer.prompts.flops_once(backbone) == reading
     if trainer.prompts.start_prefix is not None:
-        untouched, *_ = subject(language_models[name], ICL(k=4))
+        untouched, *_ = subject(folder, ICL(k=4))
         with torch.no_grad():
             assert started == counted_flops(lambda: untouched.read(trainer.prompts.start_prefix))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,10 +15,9 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.models.families import decoder
 from tunefront.bench.models.scoring.answers import predictions_of
 from tunefront.bench.models.scoring.normalization import NORMALIZATIONS
-from tunefront.bench.models.tiny import LANGUAGE_MODELS, byte_level_tokenizer
+from tunefront.bench.models.tiny import LANGUAGE_MODELS
 from tunefront.bench.training.harness import MeasuringHarness
 from tunefront.methods.icl import ICL
-from tunefront.methods.sites import SITES, Sites
 
 DECODERS = [name for name, family in LANGUAGE_MODELS.items() if family == "decoder"]
 
@@ -122,42 +120,22 @@ def test_training_scores_are_those_of_plain_rows(
         assert difference < 1e-4 * gradient.abs().max(), name  # of sums that cancel out rounding is no share
 
 
-BLOOM = Sites(
-    family="decoder",
-    block=r"transformer\.h\.(\d+)",
-    query=None,
-    key=None,
-    value=None,
-    attention_output=r"transformer\.h\.\d+\.self_attention\.dense",
-    ffn_up=r"transformer\.h\.\d+\.mlp\.dense_h_to_4h",
-    ffn_down=r"transformer\.h\.\d+\.mlp\.dense_4h_to_h",
-    sublayer_output=r"transformer\.h\.\d+\.(self_attention\.dense|mlp\.dense_4h_to_h)",
-    norms=r"transformer\.(ln_f|h\.\d+\.(input|post_attention)_layernorm)",
-    fused="self_attention.query_key_value",
-)
-
-
 @pytest.mark.parametrize("k", [0, 4])
 def test_an_architecture_that_ignores_positions_is_detected_and_scored_in_plain_rows(
-    k: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    k: int,
+    more_language_models: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Bloom's attention is biased by the places of a two-dimensional mask."""
-    from transformers import BloomConfig, BloomForCausalLM
-
-    monkeypatch.setitem(SITES, "bloom", BLOOM)
-    monkeypatch.delitem(decoder._SIDE_BY_SIDE, (BloomForCausalLM, None), raising=False)
-    tokenizer = byte_level_tokenizer("bloom")
-    torch.manual_seed(0)
-    config = BloomConfig(vocab_size=len(tokenizer), hidden_size=32, n_layer=2, n_head=2, initializer_range=0.2)
-    BloomForCausalLM(config).save_pretrained(tmp_path / "bloom")
-    tokenizer.save_pretrained(tmp_path / "bloom")
+    monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
     task = mixed_task()
-    backbone, scorer, trainer = fitted(str(tmp_path / "bloom"), task, k)
+    backbone, scorer, trainer = fitted(more_language_models["bloom"], task, k)
     rows = encode(backbone, task, "test")
     scores = trainer.score(scorer, rows).values
-    assert decoder._SIDE_BY_SIDE.pop((BloomForCausalLM, None)) is False
-    assert "BloomForCausalLM cannot score choices side by side" in caplog.text
-    expected = plain_scores(backbone.model, tokenizer, rows.prompts, encode(backbone, task).prompts[:k])
+    assert {backbone.kind: False} == decoder._SIDE_BY_SIDE
+    assert "BloomForCausalLM" in caplog.text
+    expected = plain_scores(backbone.model, backbone.tokenizer, rows.prompts, encode(backbone, task).prompts[:k])
     assert close(scores, expected)
 
 
