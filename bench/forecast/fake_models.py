@@ -15,7 +15,6 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.meters.storage import safetensors_bytes
-from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.config import config_at, sites_of
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import CopyTemplate

@@ -23,7 +23,7 @@ from tunefront.bench.models.locate import backbone_bytes, fingerprint, locate, s
 from tunefront.bench.models.pooling import folder_pooling, found_pooling, published_pooling
 from tunefront.bench.models.restorable import restorable
 from tunefront.bench.models.scoring.layouts import CPU_BUDGET, CUDA_BUDGET, DecoderLayout
-from tunefront.bench.models.site_check import check_sites, warn_of_other_norms
+from tunefront.bench.models.site_check import check_sites
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.methods.sites import Sites
 
@@ -94,9 +94,8 @@ class Pretrained:
             # Nothing is generated: the generation settings are not read.
             **({} if self.sites.family == "encoder" else {"generation_config": GenerationConfig()}),
         )
-        if self.sites.family != "decoder":
+        if is_recorded(self.sites):
             check_sites(model, self.sites, self.config.model_type)
-            warn_of_other_norms(model, self.sites, self.config.model_type)
         missing = set(report["missing_keys"])
         if self.sites.family == "encoder" and self.pooling is None:
             has_pooler = getattr(model, "pooler", None) is not None and not any("pooler" in key for key in missing)

@@ -8,21 +8,23 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import ErrorCollector
+from tunefront.bench.models.families.norms import missed_norms, trained_norms
 from tunefront.methods.inject import matching
 from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
-    from torch import nn
+    from transformers import PreTrainedModel
 
 log = logging.getLogger("tunefront")
 
-_NO_REGEX = ("pooling", "head_activation", "repeated", "family", "fused", "fused_by_head")
+_NO_REGEX = ("pooling", "head_activation", "repeated", "family", "fused", "fused_by_head", "absent")
 _OPTIONAL = ("ffn_gate", "final_norm")
 """Sites that only some checkpoints of an architecture have."""
 
 
-def check_sites(model: nn.Module, sites: Sites, architecture: str) -> None:
-    """Verifies that every site matches a module, and that a pooler is there if a head is to read one.
+def check_sites(model: PreTrainedModel, sites: Sites, architecture: str, warns: bool = True) -> None:
+    """Verifies that every site matches a module, and that a pooler is there if a head is to read one; `warns` of norms
+    that no site names.
 
     Errors: UserError with each wrong field, the nearest paths and what to write.
     """
@@ -44,30 +46,11 @@ def check_sites(model: nn.Module, sites: Sites, architecture: str) -> None:
             "pooling='first' (the first token's state), with head_activation='tanh' for a dense layer in its place."
         )
     wrong.raise_if_any()
+    advice = missed_norms(model, sites) if warns else None
+    if advice is not None:
+        log.warning("%s", advice)
 
 
-def _norms(model: nn.Module) -> dict[str, nn.Module]:
-    """The norms with parameters, by path."""
-    return {
-        path: module
-        for path, module in model.named_modules()
-        if type(module).__name__.endswith("Norm") and any(True for _ in module.parameters())
-    }
-
-
-def _norm_paths(model: nn.Module) -> list[str]:
+def _norm_paths(model: PreTrainedModel) -> list[str]:
     """The paths of the norms, with N for the numbers in them."""
-    return list(dict.fromkeys(re.sub(r"\d+", "N", path) for path in _norms(model)))
-
-
-def warn_of_other_norms(model: nn.Module, sites: Sites, architecture: str) -> None:
-    """Warns of norms that the record leaves out."""
-    named = set(matching(model, sites.norms))
-    others = [path for path in _norms(model) if path not in named]
-    if others:
-        log.warning(
-            "the norms in the sites of %s leave out %s%s, which no method will train as a norm",
-            architecture,
-            others[0],
-            f" and {len(others) - 1} more" if len(others) > 1 else "",
-        )
+    return list(dict.fromkeys(re.sub(r"\d+", "N", path) for path in trained_norms(model)))

@@ -76,13 +76,25 @@ def is_norm(module: nn.Module) -> bool:
 
 
 def block_lists(model: nn.Module) -> list[str]:
-    """The paths of the lists of blocks: module lists that hold linear layers, outside of any other such list."""
+    """The paths of the lists of blocks: module lists that hold linear layers, outside of any other such list. A list of
+    groups of blocks (ALBERT's) is none."""
     found: list[str] = []
     for path, module in model.named_modules():
-        inner = isinstance(module, nn.ModuleList) and not any(path.startswith(f"{outer}.") for outer in found)
-        if inner and any(is_linear(leaf) for leaf in module.modules()):
+        inside = any(path.startswith(f"{outer}.") for outer in found)
+        holds = isinstance(module, nn.ModuleList) and not inside and any(map(is_linear, module.modules()))
+        if holds and not all(map(_is_group, module.children())):
             found.append(path)
     return found
+
+
+def _is_group(module: nn.Module) -> bool:
+    """Whether a module only has a list of modules of one class, each with several linear layers."""
+    children = list(module.children())
+    if len(children) != 1 or not isinstance(children[0], nn.ModuleList):
+        return False
+    return len({type(block) for block in children[0]}) == 1 and all(
+        sum(map(is_linear, block.modules())) > 1 for block in children[0]
+    )
 
 
 def place_in_block(path: str, lists: list[str]) -> tuple[str, int, str] | None:
@@ -95,17 +107,16 @@ def place_in_block(path: str, lists: list[str]) -> tuple[str, int, str] | None:
 
 
 @contextmanager
-def changed_output(module: nn.Module, factor: float | None = None, columns: slice = slice(None)) -> Iterator[None]:
-    """Multiplies the output of a leaf by a factor, or adds noise of its own size to some of its columns, which no norm
-    after it undoes."""
+def changed_output(module: nn.Module, factor: float | None = None, columns: Tensor | None = None) -> Iterator[None]:
+    """Multiplies the output of a leaf by a factor, or adds noise of its own size, which no norm after it undoes, to the
+    columns (width,) that are one, by default to all."""
 
     def change(module: nn.Module, args: tuple[object, ...], output: Tensor) -> Tensor:
         if factor is not None:
             return output * factor
         noise = torch.randn(output.shape, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
-        chosen = torch.zeros_like(output)
-        chosen[..., columns] = output.abs().mean()
-        return output + noise.to(output) * chosen
+        chosen = torch.ones(output.shape[-1]) if columns is None else columns
+        return output + noise.to(output) * output.abs().mean() * chosen.to(output)
 
     hook = module.register_forward_hook(change)
     try:

@@ -18,6 +18,7 @@ from tunefront.bench.probe.roles import DOWN, FUSED, OUTPUT, is_fused_by_head, r
 from tunefront.methods.base import Batch, Unsupported
 from tunefront.methods.sites import Sites
 
+_OUTPUTS = ("sublayer_output", "ffn_output")
 Place = tuple[str, str]
 """A list of blocks, and a path within its blocks."""
 
@@ -59,9 +60,12 @@ class _Search:
         for place, role in roles.items():
             by_role.setdefault(role, []).append(place)
         outputs = {role: [self._followed_by(place) for place in by_role.get(role, ())] for role in (OUTPUT, DOWN)}
+        complete = self._in_every_block(outputs[DOWN])
         norms = [path for path, module in leaves(self.model).items() if is_norm(module)]
         fused = by_role.pop(FUSED, [])
-        if not self.observed:  # the order of its queries, keys and values does not follow from its name
+        # The order of its queries, keys and values does not follow from its name.
+        by_head = self._fused_by_head(fused[0]) if fused and self.observed else None
+        if by_head is None:
             fused = []
         sites = {role: self._regex(places) for role, places in by_role.items()}
         values: dict[str, Any] = {  # Any: as the fields
@@ -71,15 +75,16 @@ class _Search:
         values |= {
             "block": _blocks(self.lists),
             "fused": fused[0][1] if fused else None,
-            "fused_by_head": bool(fused) and self._fused_by_head(fused[0]),
-            "sublayer_output": self._regex([*outputs[OUTPUT], *outputs[DOWN]]),
-            "ffn_output": self._regex(outputs[DOWN]),
+            "fused_by_head": bool(by_head),
+            "sublayer_output": self._regex([*outputs[OUTPUT], *outputs[DOWN]]) if complete else None,
+            "ffn_output": self._regex(outputs[DOWN]) if complete else None,
+            "absent": None if complete else "some of its blocks have no feed-forward of linear layers",
             "norms": self._paths(norms),
             "final_norm": self._final_norm(norms),
-            "repeated": frozenset(self._repeated(sites)),
             "pooling": "pooler" if pooling == "pooler" else "first",
             "family": self.backbone.sites.family,
         }
+        values["repeated"] = frozenset(self._repeated({name: values[name] for name in (*sites, *_OUTPUTS)}))
         known = {place for places in (*by_role.values(), fused) for place in places}
         unknown = sorted({place[1] for place in self._linears()} - {place[1] for place in known})
         return Proposal(Sites(**values), self.observed, tuple(unknown))
@@ -120,19 +125,30 @@ class _Search:
                 found |= {(blocks, path): role for path, role in own.items()}
         return found
 
-    def _fused_by_head(self, place: Place) -> bool:
+    def _in_every_block(self, places: Iterable[Place]) -> bool:
+        """Whether every block has one of these places, so that what follows a sublayer follows all of them."""
+        places, known = list(places), leaves(self.model)
+        blocks = [
+            (name, number) for name in self.lists for number, _ in enumerate(self.model.get_submodule(name).children())
+        ]
+        return all(
+            any(f"{name}.{number}.{path}" in known for own, path in places if own == name) for name, number in blocks
+        )
+
+    def _fused_by_head(self, place: Place) -> bool | None:
         return is_fused_by_head(self.model, f"{place[0]}.0.{place[1]}", self._run)
 
     def _followed_by(self, place: Place) -> Place:
-        """The dropout that follows an output projection and is called once in a block; without one, the projection."""
+        """The dropout that follows an output projection and nothing else; without one, the projection."""
         if self.timeline is None:
             return place
         calls = [(call, inner) for call in self.timeline.calls if (inner := place_in_block(call.path, self.lists))]
         times = Counter(call.path for call, _ in calls)
-        returned = [call.returns for call, inner in calls if (inner[0], inner[2]) == place]
+        outputs = [call for call, inner in calls if (inner[0], inner[2]) == place]
         for call, inner in calls:
-            follows = bool(returned) and call.reads is returned[0] and inner[0] == place[0]
-            if follows and times[call.path] == 1 and isinstance(self.model.get_submodule(call.path), nn.Dropout):
+            follows = bool(outputs) and call.reads is outputs[0].returns and inner[0] == place[0]
+            alone = follows and times[call.path] == times[outputs[0].path]
+            if alone and isinstance(self.model.get_submodule(call.path), nn.Dropout | nn.Identity):
                 return inner[0], inner[2]
         return place
 
@@ -162,10 +178,11 @@ class _Search:
         return re.escape(after[0]) if after else None
 
     def _repeated(self, sites: Mapping[str, str | None]) -> list[str]:
-        """The sites whose leaves a pass calls more than once."""
+        """The sites whose leaves a pass calls more than once, and the blocks if all of their layers are."""
         times = Counter(call.path for call in self.timeline.calls) if self.timeline else Counter[str]()
         twice = [path for path, count in times.items() if count > 1]
-        return [role for role, regex in sites.items() if regex and any(re.fullmatch(regex, path) for path in twice)]
+        found = [role for role, regex in sites.items() if regex and any(re.fullmatch(regex, path) for path in twice)]
+        return [*found, "block"] if len(found) == len(sites) else found
 
 
 def _works(call: Any) -> bool:  # Any: a callable without arguments

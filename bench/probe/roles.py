@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tunefront.bench.probe.leaves import Call, Timeline, changed_output, is_linear
 from tunefront.methods.inject import width
+from tunefront.methods.sites.fused import Fused
 
 Run = Callable[[], Timeline]
 """Runs a few tokens through every stack."""
@@ -92,18 +93,34 @@ def _projection(model: nn.Module, path: str, attention: str, plain: Timeline, ru
     return FUSED if len(changed) == len(PROJECTIONS) else None
 
 
-def is_fused_by_head(model: nn.Module, path: str, run: Run) -> bool:
-    """Whether the outputs of a fused projection are those of one head after another: then the heads' width before the
-    last values are keys, not values."""
+def is_fused_by_head(model: nn.Module, path: str, run: Run) -> bool | None:
+    """Whether the outputs of a fused projection are those of one head of keys after another, or all queries, all keys,
+    then all values: what changes exactly the keys when its keys are changed, and so for the others. None for another
+    order, which no record describes."""
     plain = run()
     attention = next(attention for attention in plain.attended if path.startswith(f"{attention}."))
-    _, key, value = plain.attended[attention]
-    if key.shape[1] == 1:
-        return False
-    last = value.shape[3]
-    with changed_output(model.get_submodule(path), columns=slice(-2 * last, -last)):
+    query = plain.attended[attention][0]
+    outputs, heads = width(model, model.get_submodule(path), "out"), query.shape[1]
+    for by_head in (False, True):
+        try:
+            layout = Fused.of(outputs, heads * query.shape[3], heads, by_head)
+        except ValueError:
+            continue
+        if all(_changes_only(model, path, layout, part, attention, plain, run) for part in range(len(PROJECTIONS))):
+            return by_head
+    return None
+
+
+def _changes_only(
+    model: nn.Module, path: str, layout: Fused, part: int, attention: str, plain: Timeline, run: Run
+) -> bool:
+    """Whether the columns of a part (0 queries, 1 keys, 2 values) of a fused output are those of that part."""
+    sizes = (layout.queries, layout.keys, layout.keys)
+    query, key, value = (torch.full((size,), float(place == part)) for place, size in enumerate(sizes))
+    with changed_output(model.get_submodule(path), columns=layout.join(query, key, value)):
         now = run().attended[attention]
-    return not torch.equal(key, now[1])
+    changed = [not torch.equal(before, after) for before, after in zip(plain.attended[attention], now, strict=True)]
+    return changed == [place == part for place in range(len(PROJECTIONS))]
 
 
 def _feed_forward(model: nn.Module, calls: Sequence[Call], run: Run) -> dict[str, str]:

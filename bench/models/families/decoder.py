@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pad_sequence
 
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.families import logits
 from tunefront.bench.models.families.language import NO_LIMIT, LanguageModel, prefixed_input
 from tunefront.bench.models.families.leads import NO_LEAD, Led, LedKeys, SeenKeys, causal_mask
-from tunefront.bench.models.families.norms import norm_advice
+from tunefront.bench.models.families.norms import other_final_norm
 from tunefront.bench.models.families.windows import possible_window
 from tunefront.bench.models.scoring.layouts import DecoderLayout
 from tunefront.bench.models.scoring.packing import Packed, Tokens, pack
@@ -204,8 +205,10 @@ class Decoder(LanguageModel):
                 "takes longer",
                 *(kind[0].__name__, odd),
             )
-        for advice in norm_advice(self.model, self.sites, lambda: self._base(**self._sample_inputs())):
-            log.warning("%s", advice)
+        if is_recorded(self.sites):
+            advice = other_final_norm(self.model, self.sites, lambda: self._base(**self._sample_inputs()))
+            if advice is not None:
+                log.warning("%s", advice)
 
     def _scores_as_plain_rows(self, shots: Ids) -> bool:
         """Compares packed with separate rows, both after `shots`; one query is twice as long as the window that the

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -16,34 +16,44 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def norm_advice(model: PreTrainedModel, sites: Sites, states: Callable[[], Tensor]) -> Iterator[str]:
-    """What is wrong with the norms of the record, and the cure: norms that it does not name, which methods that train
-    all norms would leave out; and another final norm than the one after which `states` returns the states."""
-    norms = {path: module for path, module in model.named_modules() if _is_trained_norm(module)}
-    kind = str(model.config.model_type)
-    missed = [path for path in norms if not re.fullmatch(sites.norms, path)]
-    if missed:
-        patterns = "|".join(dict.fromkeys(map(site_of, missed)))
-        yield (
-            f"the sites record of {kind} does not name {len(missed)} of the model's {len(norms)} norms, such as "
-            f"{missed[0]}; methods that train norms leave them frozen. Add them to its `norms`: |{patterns}"
-        )
-    last = _last_norm(model, norms, states)
-    if last is not None and (sites.final_norm is None or not re.fullmatch(sites.final_norm, last)):
-        yield (
-            f"the sites record of {kind} has {sites.final_norm!r} as the norm after the last block, and it is {last}; "
-            f'write final_norm=r"{site_of(last)}"'
-        )
+def missed_norms(model: PreTrainedModel, sites: Sites) -> str | None:
+    """Norms that the record does not name, which methods that train all norms would leave out, and the cure; None if
+    there are none."""
+    norms = trained_norms(model)
+    missed = [path for path in norms if not re.fullmatch(sites.norms or "", path)]
+    if not missed:
+        return None
+    patterns = "|".join(dict.fromkeys(map(site_of, missed)))
+    return (
+        f"the sites record of {model.config.model_type} does not name {len(missed)} of the model's {len(norms)} norms, "
+        f"such as {missed[0]}; methods that train norms leave them frozen. Add them to its `norms`: |{patterns}"
+    )
+
+
+def other_final_norm(model: PreTrainedModel, sites: Sites, states: Callable[[], Tensor]) -> str | None:
+    """Another final norm than that of the record, after which `states` returns the states, and the cure; None if the
+    record is right."""
+    last = _last_norm(model, trained_norms(model), states)
+    if last is None or (sites.final_norm is not None and re.fullmatch(sites.final_norm, last)):
+        return None
+    return (
+        f"the sites record of {model.config.model_type} has {sites.final_norm!r} as the norm after the last block, and "
+        f'it is {last}; write final_norm=r"{site_of(last)}"'
+    )
+
+
+def trained_norms(model: nn.Module) -> dict[str, nn.Module]:
+    """The norms that have parameters, by path."""
+    return {
+        path: module
+        for path, module in model.named_modules()
+        if "norm" in type(module).__name__.lower() and any(True for _ in module.parameters(recurse=False))
+    }
 
 
 def site_of(path: str) -> str:
     """A regex for the modules at this path in every block."""
     return re.sub(r"(?<=\.)\d+(?=\\?\.|$)", r"\\d+", re.escape(path))
-
-
-def _is_trained_norm(module: nn.Module) -> bool:
-    name = type(module).__name__.lower()
-    return "norm" in name and any(True for _ in module.parameters(recurse=False))
 
 
 def _last_norm(model: PreTrainedModel, norms: dict[str, nn.Module], states: Callable[[], Tensor]) -> str | None:
