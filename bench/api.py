@@ -399,11 +399,10 @@ def probe(model: str, *, sites: Sequence[str] = (), methods: Sequence[str] = ())
     Errors: UserError, with the reason, for a model that cannot be used, and for any mistake in a file.
     """
     quiet_libraries()
-    from tunefront.bench.models.sites_file import use_sites
+    from tunefront.bench.models.sites_file import use_all
     from tunefront.bench.probe.probing import probe as look_at
 
-    for file in sites:
-        use_sites(file)
+    use_all(sites)
     return look_at(model, methods)
 
 
@@ -455,13 +454,15 @@ def predict(
     *,
     out: str | Path | None = None,
     backbone: str | None = None,
+    sites: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The answers of a kept checkpoint to rows: the label, and for every label its probability and score; for
     regression the value.
 
     Args: checkpoint, a record whose checkpoint was kept (`results/records/KEY.json`), its file, or a folder exported as
     safetensors; data, the path of a file of rows, or a pandas DataFrame, with the columns that the task reads; out,
-    also write the answers to this .jsonl, .csv or .parquet file; backbone, where the backbone lies now, if it moved.
+    also write the answers to this .jsonl, .csv or .parquet file; backbone, where the backbone lies now, if it moved;
+    sites, files with records of sites, as the run had them.
     Errors: UserError if the checkpoint cannot be used, the backbone is another one, or columns are missing.
     """
     quiet_libraries()
@@ -475,7 +476,9 @@ def predict(
     )
     from tunefront.bench.data.sources.file_name import FRAME
     from tunefront.bench.data.sources.frames import is_frame, store
+    from tunefront.bench.models.sites_file import use_all
 
+    use_all(sites)
     if out is not None:
         check_place(Path(out))
     _, fitted = open_checkpoint(str(checkpoint), backbone)
@@ -488,17 +491,21 @@ def predict(
     return frame_of_answers(answers)
 
 
-def export(checkpoint: str | Path, to: str, out: str | Path, *, backbone: str | None = None) -> list[str]:
+def export(
+    checkpoint: str | Path, to: str, out: str | Path, *, backbone: str | None = None, sites: Sequence[str] = ()
+) -> list[str]:
     """Writes a kept checkpoint into the new folder `out`, in a form that other software loads; returns notes about it.
 
-    Args: checkpoint and backbone, as in `predict`; to, `merged` (a whole model for transformers), `peft`, `adapterhub`
-    or `safetensors`. What was written is loaded again, and its logits compared. Errors: UserError if the form cannot
-    express the fitted method exactly, with the forms that can.
+    Args: checkpoint, backbone and sites, as in `predict`; to, `merged` (a whole model for transformers), `peft`,
+    `adapterhub` or `safetensors`. What was written is loaded again, and its logits compared. Errors: UserError if the
+    form cannot express the fitted method exactly, with the forms that can.
     """
     quiet_libraries()
     from tunefront.bench.checkpoints.exports.writing import check_form, export_checkpoint
     from tunefront.bench.checkpoints.loading import open_checkpoint
+    from tunefront.bench.models.sites_file import use_all
 
+    use_all(sites)
     form = check_form(to)
     stored, fitted = open_checkpoint(str(checkpoint), backbone, device="cpu")
     return export_checkpoint(fitted, stored, form, Path(out))

@@ -14,6 +14,7 @@ def export(
     to: options.ExportTo,
     backbone: options.BackboneNow = None,
     method: options.OwnMethods = None,
+    sites: options.TrainedSites = None,
     debug: options.Debug = False,
 ) -> None:
     """Write a kept checkpoint in a form that other software loads.
@@ -27,8 +28,10 @@ def export(
     with handle_errors(errors, debug), warnings_on(errors):
         quiet_libraries()
         from tunefront.bench.checkpoints.exports.writing import check_form, export_checkpoint
+        from tunefront.bench.models.sites_file import use_all
 
         form = check_form(to)
+        use_all(sites or ())
         with errors.status("reading the checkpoint and its backbone"):
             from tunefront.bench.checkpoints.loading import open_checkpoint
 

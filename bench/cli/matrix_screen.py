@@ -42,12 +42,18 @@ def by_method(found: Sequence[Capability]) -> dict[str, dict[str, Capability]]:
 
 
 def reasons(found: Sequence[Capability]) -> list[str]:
-    """A line for each method and reason why it does not run: `ia3 on gpt2: ...`."""
-    grouped: dict[tuple[str, str], list[str]] = {}
+    """A line for each reason why methods do not run: `ia3, scaling on mixtral: ...`."""
+    where: dict[tuple[str, str], list[str]] = {}
     for each in found:
         if each.reason is not None:
-            grouped.setdefault((each.method, each.reason), []).append(each.architecture)
-    return [f"{method} on {', '.join(where)}: {reason}" for (method, reason), where in grouped.items()]
+            where.setdefault((each.reason, each.method), []).append(each.architecture)
+    methods: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for (reason, method), architectures in where.items():
+        methods.setdefault((reason, tuple(architectures)), []).append(method)
+    return [
+        f"{', '.join(names)} on {', '.join(architectures)}: {reason}"
+        for (reason, architectures), names in methods.items()
+    ]
 
 
 def as_matrix(found: Sequence[Capability]) -> list[RenderableType]:

@@ -332,7 +332,11 @@ Model = Annotated[
 ]
 SitesFiles = Annotated[
     list[str] | None,
-    typer.Option("--sites", help="A TOML file with records of sites, as printed without it.", metavar="FILE"),
+    typer.Option("--sites", help="A file with records of sites, as printed without it. Repeatable.", metavar="FILE"),
+]
+TrainedSites = Annotated[
+    list[str] | None,
+    typer.Option("--sites", help="A file with records of sites, as the run had it. Repeatable.", metavar="FILE"),
 ]
 TriedMethods = Annotated[
     list[str] | None,

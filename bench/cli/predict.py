@@ -17,6 +17,7 @@ def predict(
     out: options.PredictOut = None,
     backbone: options.BackboneNow = None,
     method: options.OwnMethods = None,
+    sites: options.TrainedSites = None,
     debug: options.Debug = False,
 ) -> None:
     """Answer the rows of FILE with a kept checkpoint.
@@ -31,9 +32,11 @@ def predict(
         quiet_libraries()
         from tunefront.bench.checkpoints.prediction import check_place, predict_file
         from tunefront.bench.cli.progress import plural
+        from tunefront.bench.models.sites_file import use_all
 
         place = Path(out or f"{file}.predictions.jsonl").expanduser()
         check_place(place)
+        use_all(sites or ())
         with errors.status("reading the checkpoint and its backbone") as status:
             from tunefront.bench.checkpoints.loading import open_checkpoint
 

@@ -25,11 +25,10 @@ def probe(
     errors = Console(stderr=True)
     with handle_errors(errors, debug, stopped="Stopped; nothing was written.", prints=True), warnings_on(errors):
         quiet_libraries()
-        from tunefront.bench.models.sites_file import use_sites
+        from tunefront.bench.models.sites_file import use_all
         from tunefront.bench.probe.probing import probe as look_at
 
-        for file in sites or ():
-            use_sites(file)
+        use_all(sites or ())
         with errors.status("") as status:
             found = look_at(model, method or (), on_step=lambda text: status.update(text))
         if as_json:

@@ -20,7 +20,15 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.execution.setup import Setup, StandIns, prompting_of
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.pretrained import Pretrained
-from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, WORDS, make_backbone, make_language_model
+from tunefront.bench.models.tiny import (
+    FAMILIES,
+    LANGUAGE_MODELS,
+    MORE_FAMILIES,
+    MORE_LANGUAGE_MODELS,
+    WORDS,
+    make_backbone,
+    make_language_model,
+)
 from tunefront.bench.quiet import quiet
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.templates.plain import Plain
@@ -32,8 +40,9 @@ from tunefront.methods.spelling import label, parse
 if TYPE_CHECKING:
     from torch import nn
 
-ARCHITECTURES = (*FAMILIES, *LANGUAGE_MODELS)
-"""The architectures that a tiny model can be made of."""
+ENCODERS = (*FAMILIES, *MORE_FAMILIES)
+ARCHITECTURES = (*ENCODERS, *LANGUAGE_MODELS, *MORE_LANGUAGE_MODELS)
+"""The architectures, and variants of some, that a tiny model can be made of: all that have a record of sites."""
 FEW = ("bert", "gpt2", "llama", "t5")
 """One of each kind: an encoder, a decoder with fused projections, one with separate ones, an encoder-decoder."""
 ROWS = 12
@@ -83,7 +92,7 @@ def capabilities(
     with tempfile.TemporaryDirectory() as folder, torch.random.fork_rng(devices=[]):
         torch.set_num_threads(1)  # tiny models are fastest on one
         for architecture in architectures:
-            make = make_backbone if architecture in FAMILIES else make_language_model
+            make = make_backbone if architecture in ENCODERS else make_language_model
             with quiet():
                 pretrained = Pretrained(str(make(Path(folder) / architecture, architecture)), torch.device("cpu"))
             for method in methods:
@@ -107,7 +116,7 @@ def default_methods(files: Sequence[str] = ()) -> list[Method]:
 
 def _tried(method: Method, architecture: str, pretrained: Pretrained) -> Capability:
     task, spelled = _task(), label(method)
-    is_encoder = architecture in FAMILIES
+    is_encoder = architecture in ENCODERS
     recipe = resolve_recipe(method, {"steps": STEPS, "batch_size": 4, "dropout": 0.0})
     config = RunConfig(threads=1, latency_queries=0)
     cell = Cell(_small(method), "tiny", task.name, recipe, config=config, template=None if is_encoder else "plain")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -26,6 +26,12 @@ def use_sites(path: str) -> dict[str, Sites]:
     records = read_sites(path)
     add_sites(records)
     return records
+
+
+def use_all(paths: Iterable[str]) -> None:
+    """`use_sites` for each file."""
+    for path in paths:
+        use_sites(path)
 
 
 def add_sites(records: Mapping[str, Sites]) -> None:
