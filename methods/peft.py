@@ -59,6 +59,7 @@ from tunefront.methods.peft_configs import (
     require_package,
     without,
 )
+from tunefront.methods.sites import Sites
 from tunefront.methods.unrecorded import Unrecorded
 
 log = logging.getLogger("tunefront")
@@ -302,19 +303,18 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
     if isinstance(sites, Unrecorded):
         norms = [re.escape(path) for path, module in model.named_modules() if _is_norm(module)]
         return {**arguments, "target_modules": "|".join(norms) if kind == "LN_TUNING" else "all-linear"}
-    if kind == "LN_TUNING":
-        chosen = [sites.norms or ""]
-    elif "feedforward_modules" in known:
-        chosen = [sites.key, sites.value] if sites.key and sites.value else [sites.fused_projection or ""]
-        if sites.ffn_down is None:
-            raise Unsupported(
-                f"{kind} without target modules rescales what the feed-forward's last layer reads; {sites.absent}"
-            )
-        chosen.append(sites.ffn_down)
-        arguments = {"feedforward_modules": _target(backbone, [sites.ffn_down], arguments), **arguments}
-    else:
-        chosen = [sites.query, sites.value] if sites.query and sites.value else [sites.fused_projection or ""]
+    chosen: list[str | None] = [sites.norms]
+    if "feedforward_modules" in known:
+        chosen = [*_projections(sites, sites.key, sites.value), sites.ffn_down]
+        arguments = {"feedforward_modules": _target(backbone, chosen[-1:], arguments), **arguments}
+    elif kind != "LN_TUNING":
+        chosen = _projections(sites, sites.query, sites.value)
     return {**arguments, "target_modules": _target(backbone, chosen, arguments)}
+
+
+def _projections(sites: Sites, *separate: str | None) -> list[str | None]:
+    """The sites of projections, or the fused one in their place."""
+    return list(separate) if all(separate) else [sites.fused_projection]
 
 
 def _is_norm(module: nn.Module) -> bool:
@@ -341,9 +341,12 @@ _OWN_TARGETS = ("ADAPTION_PROMPT", "TRAINABLE_TOKENS")
 """Types that act on whole attentions or on embeddings, for which peft finds the modules itself."""
 
 
-def _target(backbone: Backbone, sites: Sequence[str], arguments: Mapping[str, Any]) -> str | list[str]:
+def _target(backbone: Backbone, sites: Sequence[str | None], arguments: Mapping[str, Any]) -> str | list[str]:
     """The modules of sites as peft takes them: a regex, which it matches in full; or the ends of their paths, after the
-    number of the layer, if the configuration also chooses layers, which peft does not do with a regex."""
+    number of the layer, if the configuration also chooses layers, which peft does not do with a regex. Unsupported,
+    with the reason, if the architecture lacks a site."""
+    for site in sites:
+        matching(backbone.model, site)
     regex = "|".join(f"(?:{site})" for site in sites)
     if any(arguments.get(name) is not None for name in ("layers_to_transform", "layers_pattern")):
         return sorted({re.sub(r"^.*?\.\d+\.", "", path) for path in matching(backbone.model, regex)})

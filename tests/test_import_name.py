@@ -73,7 +73,7 @@ def test_a_bare_name_says_what_to_import(name: str) -> None:
 def test_every_public_name_is_there() -> None:
     calls, kinds = (
         {"run", "stream", "ablate", "mix", "mixed_model", "plan", "check", "report", "diff", "push"}
-        | {"predict", "export", "load_records"},
+        | {"predict", "export", "probe", "load_records"},
         {"Record", "Records", "Method", "Recipe", "Sites"},
     )
     public = calls | kinds | {"Unsupported", "plug"}

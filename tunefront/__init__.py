@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tunefront.bench.api import mixed_model as mixed_model
     from tunefront.bench.api import plan as plan
     from tunefront.bench.api import predict as predict
+    from tunefront.bench.api import probe as probe
     from tunefront.bench.api import run as run
     from tunefront.bench.api import stream as stream
     from tunefront.bench.records import Record as Record

@@ -36,6 +36,7 @@ _COMMON = ("rope_scaling", "per_layer_config", "per_layer_attributes")
 _AS_DECODER = ("is_decoder", "add_cross_attention")
 _BIDIRECTIONAL = {"is_causal": False, "use_bidirectional_attention": True}
 """Fields of a decoder whose tokens see the tokens after them."""
+_NO_JSON = ("Infinity", "-Infinity", "NaN")
 _QUANTISED = ("quantization_config", "compression_config")
 
 
@@ -140,11 +141,12 @@ def check(config: Any, label: str | None = None) -> None:  # Any: as `configurat
     check_values(fields, label)
     if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look up a type
         raise no_model_error(label, ["type_vocab_size is 0, and must be at least 1"])
-    heads, groups = getattr(config, "num_attention_heads", None), fields.get("num_key_value_heads")
-    if heads and groups and heads % groups:
+    heads, head_width = _shared(config, "num_attention_heads"), _shared(config, "head_dim")
+    groups = fields.get("num_key_value_heads")
+    if type(heads) is int and heads and groups and heads % groups:
         raise no_model_error(label, [f"num_key_value_heads is {groups}, which does not divide the {heads} heads"])
     width = getattr(config, "hidden_size", None)
-    if getattr(config, "head_dim", None) is not None or not width:
+    if head_width is not None or not width:
         return
     shared = {name: fields[name] for name in (*HEADS, *STACKS_HEADS) if fields.get(name)}
     uneven = [
@@ -152,6 +154,14 @@ def check(config: Any, label: str | None = None) -> None:  # Any: as `configurat
     ]
     if uneven:
         raise no_model_error(label, uneven)
+
+
+def _shared(config: Any, name: str) -> Any:  # Any: as above
+    """A field of a configuration, None if there is none; the error if its layers have values of their own (Gemma 4)."""
+    try:
+        return getattr(config, name, None)
+    except Exception as own:  # of a type of transformers' own
+        return own
 
 
 def describe(config: Any) -> str:  # Any: as above
@@ -221,8 +231,11 @@ def _check_causal(fields: Mapping[str, Any], path: Path) -> None:  # Any: as abo
 
 
 def _without_kernels(value: Any) -> Any:  # Any: whatever the file holds
-    """The value without fields that choose an implementation, at any depth: one may name a repository with code."""
+    """The value without fields that choose an implementation, at any depth: one may name a repository with code.
+    Numbers that JSON has no words for are read as transformers writes them, {"__float__": "Infinity"}."""
     if isinstance(value, dict):
+        if set(value) == {"__float__"} and value["__float__"] in _NO_JSON:
+            return float(value["__float__"])
         return {
             name: _without_kernels(inner)
             for name, inner in value.items()

@@ -31,6 +31,7 @@ BOXES = {
     "bench.checkpoints": "what was trained, and exports",
     "bench.execution": "from cells to records; grids",
     "bench.forecast": "costs before running",
+    "bench.probe": "what a model is, and its sites",
     "bench.papers": "what papers print and do",
     "bench.api": "run() and plan() in Python",
     UNITS: "units, names, tables",
