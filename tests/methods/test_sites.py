@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -16,14 +15,9 @@ from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, AutoModelF
 from transformers.pytorch_utils import Conv1D
 
 from tests.toys import fresh_copy
-from tunefront.bench.errors import UserError
-from tunefront.bench.models.config import check_backbone
 from tunefront.bench.models.tiny import make_backbone
-from tunefront.methods.houlsby import Houlsby
-from tunefront.methods.ia3 import IA3
 from tunefront.methods.inject import matching, width
 from tunefront.methods.sites import SITES, Sites, sites_for
-from tunefront.methods.top_layers import TopLayers
 
 NOT_SITES = ("pooling", "head_activation", "repeated", "family", "fused", "fused_by_head", "absent")
 REGEXES = [f.name for f in fields(Sites) if f.name not in NOT_SITES]
@@ -222,31 +216,6 @@ def test_impossible_records_are_refused() -> None:
         Sites(**known, pooling="max")
     with pytest.raises(ValueError, match="family must be encoder, decoder or seq2seq, got 'gpt'"):
         Sites(**known, family="gpt")
-
-
-@pytest.fixture
-def ernie(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A backbone of an architecture without a record; what a test adds is forgotten."""
-    yield str(make_backbone(tmp_path_factory.mktemp("unknown") / "ernie", "ernie"))
-    SITES.pop("ernie", None)
-
-
-def test_an_unknown_architecture_says_how_to_add_one(ernie: str) -> None:
-    """The five lines of the message, their dots filled in, make the backbone usable with every kind of method."""
-    with pytest.raises(
-        UserError, match=r"no sites record for the architecture 'ernie'; known: albert, bart, bert, "
-    ) as error:
-        check_backbone(ernie)
-    example = "\n".join(line.strip() for line in str(error.value).splitlines() if line.startswith("    "))
-    assert 2 <= len(example.splitlines()) <= 5
-    bert = SITES["bert"]
-    filled = re.sub(r"(\w+)=\.\.\.", lambda match: f"{match[1]}={getattr(bert, match[1])!r}", example)
-    assert "..." not in filled
-    exec(filled, {})  # the message's own lines
-    check_backbone(ernie)
-    for method in (Houlsby(bottleneck=2), IA3(), TopLayers(n=1)):
-        method.attach(fresh_copy(ernie))
-    assert sites_for("ernie").pooling == "first"
 
 
 def test_a_known_architecture_gives_its_record() -> None:
