@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.json_files import read_json, read_object
 from tunefront.methods.sites import Sites
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
 """The poolings that a head can read here, by the library's names: values of the field, and flags before version 5.4."""
@@ -38,6 +41,12 @@ def published_pooling(config: Any, sites: Sites) -> str | None:  # Any: a config
     if sites.family != "encoder":
         return None
     return {"cls": "first", "mean": "mean"}.get(getattr(config, "classifier_pooling", None) or "", sites.pooling)
+
+
+def pooled_states(output: Any, pooling: str) -> Tensor:  # Any: the output of an encoder of transformers
+    """The states (rows, width) that a head reads, of rows without padding."""
+    states: Tensor = output.pooler_output if pooling == "pooler" else output.last_hidden_state
+    return states if pooling == "pooler" else states[:, 0] if pooling == "first" else states.mean(1)
 
 
 def ignored_modules_warning(folder: Path) -> str | None:

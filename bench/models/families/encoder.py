@@ -1,4 +1,4 @@
-"""Encoders (BERT, RoBERTa, DistilBERT, DeBERTa-v2): a head on the pooled state."""
+"""Encoders (BERT, RoBERTa, ALBERT, ModernBERT and others): a head on the pooled state."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import Head, make_head
 from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, Led, LedKeys
 from tunefront.bench.models.families.logits import CheckpointKey, checkpoint_key, evaluating, has_values
+from tunefront.bench.models.pooling import pooled_states
+from tunefront.bench.models.positions import position_of_first_token
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from tunefront.methods.sites import Sites
 
@@ -118,10 +120,8 @@ class Encoder(Family):
             together = self._pooled(Batch(inputs, ids[:, 0], ids[:, 0]), NO_LEAD)
             for row, length in enumerate(lengths):
                 alone = self.model(**{name: value[row : row + 1, :length] for name, value in inputs.items()})
-                states = alone.pooler_output if self.pooling == "pooler" else alone.last_hidden_state
-                if self.pooling != "pooler":
-                    states = states[:, 0] if self.pooling == "first" else states.mean(1)
-                if (together[row] - states[0]).norm() > _TOLERANCE * states[0].norm():
+                expected = pooled_states(alone, self.pooling)[0]
+                if (together[row] - expected).norm() > _TOLERANCE * expected.norm():
                     return True
         return False
 
@@ -361,18 +361,9 @@ def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(positions, int(tokenizer.model_max_length))
 
 
-_AFTER_PADDING = (
-    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"),
-    *("ibert", "lilt", "longformer", "luke"),
-)
-"""Architectures whose positions start after the index of padding."""
-
-
 def first_position(config: Any) -> int:
-    """The position of a row's first token: RoBERTa's is its padding index plus one. `config` is transformers'."""
-    if config.model_type == "mpnet":  # its code has padding index 1, whatever the configuration says
-        return 2
-    return int(config.pad_token_id or 0) + 1 if config.model_type in _AFTER_PADDING else 0
+    """The position of a row's first token. `config` is transformers'."""
+    return position_of_first_token(config.model_type, config.pad_token_id)
 
 
 def change_pooler_input(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> None:
