@@ -14,11 +14,12 @@ from torch import Tensor, nn
 
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.config_files import short_message
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import Head, make_head
 from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, Led, LedKeys
-from tunefront.bench.models.families.logits import CheckpointKey, checkpoint_key, evaluating, has_values
+from tunefront.bench.models.families.logits import FAILURES, CheckpointKey, checkpoint_key, evaluating, has_values
 from tunefront.bench.models.pooling import pooled_states
 from tunefront.bench.models.positions import position_of_first_token
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
@@ -85,16 +86,23 @@ class Encoder(Family):
         """Verifies, once per checkpoint, that the pooled token attends to the others, and that pooled states of padded
         rows are those of the model's own forward pass on each row alone.
 
-        If they are not, rows of one length run together from now on, with a warning. UserError if a head could not
-        learn anything.
+        If they are not, rows of one length run together from now on, with a warning.
+        Errors: UserError if a head could not learn anything; Unsupported if the model's own pass fails.
         """
         if not has_values(self.model):
             return
         key = checkpoint_key(self.model)
         if (key, self.pooling) not in _CHECKED:
+            try:
+                reads_padding = self._reads_padding()
+            except FAILURES as error:
+                raise Unsupported(
+                    f"{type(self.model).__name__} cannot be used here: its own forward pass fails on a few tokens with "
+                    f"a mask ({type(error).__name__}: {short_message(error)})"
+                ) from error
             if self.pooling != "mean":
                 self._check_attention()
-            if self._reads_padding():
+            if reads_padding:
                 _READ_PADDING.add(key)
                 log.warning(
                     "the states that %s computes for a text depend on the padding after it, so that only rows of one "
@@ -108,9 +116,9 @@ class Encoder(Family):
         """Whether the pooled states of rows of two lengths differ from those of each row alone, without padding."""
         words, padding = self.model.get_input_embeddings().weight.shape[0], self.padding("input_ids")
         known = [word for word in range(words) if word != padding][:64]
-        if len(known) < 2:
-            return False
         most = min(9, longest_input(self.model.config, self.tokenizer))
+        if min(len(known), most) < 2:
+            return False
         lengths = max(1, most // 2), most
         ids = torch.tensor([[known[(row + place * place) % len(known)] for place in range(most)] for row in range(2)])
         mask = torch.tensor([[int(place < length) for place in range(most)] for length in lengths])
