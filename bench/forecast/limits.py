@@ -13,12 +13,17 @@ from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.models.gguf.names import is_gguf
 from tunefront.bench.models.json_files import read_object
 from tunefront.bench.models.locate import known_backbones, locate
+from tunefront.bench.models.positions import position_of_first_token
 from tunefront.methods.sites import SITES, Sites
 
 _POSITIONS = ("max_position_embeddings", "n_positions")
 _DEFAULT = {
     **dict.fromkeys(("bert", "roberta", "distilbert", "deberta-v2"), 512),
-    **dict.fromkeys(("gpt2", "bart"), 1024),
+    **dict.fromkeys(("xlm-roberta", "camembert", "electra", "albert", "mpnet"), 512),
+    "xlm-roberta-xl": 514,
+    "modernbert": 8192,
+    "nomic_bert": 2048,
+    **dict.fromkeys(("gpt2", "bart", "pegasus", "mbart"), 1024),
     **dict.fromkeys(("gpt_neox", "opt", "llama"), 2048),
     **dict.fromkeys(("qwen2", "qwen3"), 32_768),
     "mistral": 131_072,
@@ -103,6 +108,4 @@ def most_tokens(model_type: str, fields: Mapping[str, Any]) -> int | None:  # An
     known = [limit for limit in (*positions, window) if type(limit) is int and limit > 0]
     if model_type not in _DEFAULT or not known:
         return None
-    pad = fields.get("pad_token_id", 1)
-    spare = pad + 1 if model_type == "roberta" and type(pad) is int else 0  # its positions start after that of padding
-    return min(known) - spare
+    return min(known) - position_of_first_token(model_type, fields.get("pad_token_id", 1))

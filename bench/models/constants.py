@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from torch import nn
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def keep_constants(model: nn.Module) -> None:
@@ -11,6 +14,8 @@ def keep_constants(model: nn.Module) -> None:
     transformers holds such a table as a parameter that its code reads without gradients. As a parameter it would count
     as trained by every method that trains all weights.
     """
+    from torch import nn
+
     for module in model.modules():
         if isinstance(module, nn.Embedding) and hasattr(module, "create_weight"):
             weight = module.weight.detach()

@@ -11,6 +11,7 @@ from tunefront.bench.models.json_files import read_json, read_object
 from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedTokenizerBase
 
 _MODES = {"mean": "mean", "cls": "first", "pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "first"}
@@ -54,6 +55,12 @@ def published_pooling(config: Any, sites: Sites) -> str | None:  # Any: a config
         return None
     own = {"cls": "first", "mean": "mean"}.get(getattr(config, "classifier_pooling", None) or "")
     return own or (sites.pooling if is_recorded(sites) else None)
+
+
+def pooled_states(output: Any, pooling: str) -> Tensor:  # Any: the output of an encoder of transformers
+    """The states (rows, width) that a head reads, of rows without padding."""
+    states: Tensor = output.pooler_output if pooling == "pooler" else output.last_hidden_state
+    return states if pooling == "pooler" else states[:, 0] if pooling == "first" else states.mean(1)
 
 
 def ignored_modules_warning(folder: Path) -> str | None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from tunefront.bench.models.families.encoder import Encoder
+from tunefront.bench.models.pooling import pooled_states
 from tunefront.bench.quiet import quiet
 from tunefront.methods.base import Unsupported
 
@@ -145,12 +146,6 @@ def _computes_the_same(
             pooled = function(nn.functional.linear(pooled, own["head.dense.weight"], own["head.dense.bias"]))
         got = nn.functional.linear(pooled, own["head.output.weight"], own["head.output.bias"])
     return close(got, expected)
-
-
-def pooled_states(output: Any, pooling: str) -> Tensor:  # Any: the output of an encoder of transformers
-    """The states (rows, width) that a head reads, of rows without padding."""
-    states: Tensor = output.pooler_output if pooling == "pooler" else output.last_hidden_state
-    return states if pooling == "pooler" else states[:, 0] if pooling == "first" else states.mean(1)
 
 
 def _activation(name: str) -> nn.Module:

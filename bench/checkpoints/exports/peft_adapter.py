@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from tunefront.bench.checkpoints.exports.form import Exportable
-from tunefront.bench.checkpoints.exports.heads import HeadNames, close, head_names, pooled_states
+from tunefront.bench.checkpoints.exports.heads import HeadNames, close, head_names
 from tunefront.bench.checkpoints.exports.library import (
     base_name,
     counterpart,
@@ -27,6 +27,7 @@ from tunefront.bench.checkpoints.exports.tensors import write_manifest
 from tunefront.bench.errors import UserError
 from tunefront.bench.models.families.encoder import Encoder
 from tunefront.bench.models.fit import auto_class
+from tunefront.bench.models.pooling import pooled_states
 from tunefront.bench.models.scoring.tokens import BETWEEN
 from tunefront.bench.quiet import quiet
 from tunefront.methods.base import Unsupported

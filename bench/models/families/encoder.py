@@ -1,4 +1,4 @@
-"""Encoders (BERT, RoBERTa, DistilBERT, DeBERTa-v2): a head on the pooled state."""
+"""Encoders (BERT, RoBERTa, ALBERT, ModernBERT and others): a head on the pooled state."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from torch import Tensor, nn
 
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import UserError
+from tunefront.bench.models.config_files import short_message
 from tunefront.bench.models.examples import EncodedExamples
 from tunefront.bench.models.families.family import Family
 from tunefront.bench.models.families.head import Head, make_head
 from tunefront.bench.models.families.leads import NO_LEAD, LeadLengths, Led, LedKeys
-from tunefront.bench.models.families.logits import CheckpointKey, checkpoint_key, evaluating, has_values
+from tunefront.bench.models.families.logits import FAILURES, CheckpointKey, checkpoint_key, evaluating, has_values
+from tunefront.bench.models.pooling import pooled_states
+from tunefront.bench.models.positions import position_of_first_token
 from tunefront.methods.base import Backbone, Batch, Examples, Prefix, Unsupported
 from tunefront.methods.sites import Sites
 
@@ -83,16 +86,23 @@ class Encoder(Family):
         """Verifies, once per checkpoint, that the pooled token attends to the others, and that pooled states of padded
         rows are those of the model's own forward pass on each row alone.
 
-        If they are not, rows of one length run together from now on, with a warning. UserError if a head could not
-        learn anything.
+        If they are not, rows of one length run together from now on, with a warning.
+        Errors: UserError if a head could not learn anything; Unsupported if the model's own pass fails.
         """
         if not has_values(self.model):
             return
         key = checkpoint_key(self.model)
         if (key, self.pooling) not in _CHECKED:
+            try:
+                reads_padding = self._reads_padding()
+            except FAILURES as error:
+                raise Unsupported(
+                    f"{type(self.model).__name__} cannot be used here: its own forward pass fails on a few tokens with "
+                    f"a mask ({type(error).__name__}: {short_message(error)})"
+                ) from error
             if self.pooling != "mean":
                 self._check_attention()
-            if self._reads_padding():
+            if reads_padding:
                 _READ_PADDING.add(key)
                 log.warning(
                     "the states that %s computes for a text depend on the padding after it, so that only rows of one "
@@ -106,9 +116,9 @@ class Encoder(Family):
         """Whether the pooled states of rows of two lengths differ from those of each row alone, without padding."""
         words, padding = self.model.get_input_embeddings().weight.shape[0], self.padding("input_ids")
         known = [word for word in range(words) if word != padding][:64]
-        if len(known) < 2:
-            return False
         most = min(9, longest_input(self.model.config, self.tokenizer))
+        if min(len(known), most) < 2:
+            return False
         lengths = max(1, most // 2), most
         ids = torch.tensor([[known[(row + place * place) % len(known)] for place in range(most)] for row in range(2)])
         mask = torch.tensor([[int(place < length) for place in range(most)] for length in lengths])
@@ -118,10 +128,8 @@ class Encoder(Family):
             together = self._pooled(Batch(inputs, ids[:, 0], ids[:, 0]), NO_LEAD)
             for row, length in enumerate(lengths):
                 alone = self.model(**{name: value[row : row + 1, :length] for name, value in inputs.items()})
-                states = alone.pooler_output if self.pooling == "pooler" else alone.last_hidden_state
-                if self.pooling != "pooler":
-                    states = states[:, 0] if self.pooling == "first" else states.mean(1)
-                if (together[row] - states[0]).norm() > _TOLERANCE * states[0].norm():
+                expected = pooled_states(alone, self.pooling)[0]
+                if (together[row] - expected).norm() > _TOLERANCE * expected.norm():
                     return True
         return False
 
@@ -361,18 +369,9 @@ def longest_input(config: Any, tokenizer: PreTrainedTokenizerBase) -> int:
     return min(positions, int(tokenizer.model_max_length))
 
 
-_AFTER_PADDING = (
-    *("roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl", "camembert", "data2vec-text", "xmod"),
-    *("ibert", "lilt", "longformer", "luke"),
-)
-"""Architectures whose positions start after the index of padding."""
-
-
 def first_position(config: Any) -> int:
-    """The position of a row's first token: RoBERTa's is its padding index plus one. `config` is transformers'."""
-    if config.model_type == "mpnet":  # its code has padding index 1, whatever the configuration says
-        return 2
-    return int(config.pad_token_id or 0) + 1 if config.model_type in _AFTER_PADDING else 0
+    """The position of a row's first token. `config` is transformers'."""
+    return position_of_first_token(config.model_type, config.pad_token_id)
 
 
 def change_pooler_input(model: PreTrainedModel, change: Callable[[Tensor], Tensor]) -> None:

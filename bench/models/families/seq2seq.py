@@ -1,4 +1,4 @@
-"""Encoder-decoders (T5, T0, Flan-T5, BART): the encoder reads each prompt once, the decoder every choice."""
+"""Encoder-decoders (T5, T0, Flan-T5, BART, Pegasus): the encoder reads each prompt once, the decoder every choice."""
 
 from __future__ import annotations
 

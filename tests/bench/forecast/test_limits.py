@@ -65,6 +65,8 @@ def test_the_limit_of_an_empty_configuration_is_that_of_transformers(model_type:
     [
         ("bert", {"max_position_embeddings": 80}),
         ("roberta", {"max_position_embeddings": 80, "pad_token_id": 0}),
+        ("xlm-roberta", {"max_position_embeddings": 80, "pad_token_id": 3}),
+        ("mpnet", {"max_position_embeddings": 80, "pad_token_id": 3}),
         ("gpt2", {"n_positions": 64}),
         ("mistral", {"max_position_embeddings": 99, "sliding_window": None}),
         ("mistral", {"sliding_window": 70}),

@@ -224,7 +224,7 @@ def _unknown(backbone: Any) -> None:
         (_prompt, r"bert reads prompt \(1 such"),
         (_parametrized, "parametrization computes the weight of .*query"),
         (_recomputed, "recomputed in the backward pass"),
-        (_unknown, r"'mamba'; known: bart, .*ARCHITECTURES\[\"mamba\"\] = ArchitectureSpec"),
+        (_unknown, r"'mamba'; known: albert, .*ARCHITECTURES\[\"mamba\"\] = ArchitectureSpec"),
     ],
 )
 def test_unknown_costs_are_refused_with_the_reason(change: Any, reason: str, backbones: dict[str, str]) -> None:

@@ -13,13 +13,13 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from tests.bench.models.families.leading import Keys, lead_keys, lead_prompts
 from tests.bench.models.routing.members import assert_as_alone, fit_once, mixed
-from tests.toys import encode, fresh_copy, shake, toy_task, widened
+from tests.toys import attach, encode, fresh_copy, shake, toy_task, widened
 from tunefront.bench.models.config import block_count
 from tunefront.bench.models.families.encoder import first_position
 from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.tiny import MORE_FAMILIES, make_backbone
 from tunefront.methods.base import Unsupported
-from tunefront.methods.inject import matching, without_plugs
+from tunefront.methods.inject import matching, merged_plugs, without_plugs
 from tunefront.methods.spelling import parse
 
 WITH_LEADS = [name for name in MORE_FAMILIES if name != "mpnet"]
@@ -212,3 +212,18 @@ def test_without_the_modules_of_a_block_every_call_of_it_lacks_them(name: str, m
         assert torch.equal(backbone.features(rows.batch(range(4))), published)
     with torch.no_grad():
         assert not torch.allclose(backbone.features(rows.batch(range(4))), published)
+
+
+@pytest.mark.parametrize("method", [f"lora:rank={R},sites=every", "ia3"])
+@pytest.mark.parametrize("name", ["albert", "albert-groups", "mpnet", "modernbert", "nomic_bert"])
+def test_merged_weights_score_the_same(name: str, method: str, more_backbones: dict[str, str]) -> None:
+    backbone: Any = fresh_copy(more_backbones[name])
+    attach(parse(method), backbone)
+    shake(backbone.trainable(), 0.3)
+    backbone.model.eval()
+    batch = encode(backbone).batch(range(4))
+    with torch.no_grad():
+        expected = backbone.score(batch)
+        with merged_plugs(backbone.model) as count:
+            assert count
+            torch.testing.assert_close(backbone.score(batch), expected, rtol=1e-3, atol=1e-3)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModel
+from transformers import AutoModel, BertModel
 from transformers.models.bart.modeling_bart import BartDecoder, BartEncoder
 
 from tests.bench.models.scoring.plain import plain_scores
@@ -193,3 +193,14 @@ def test_a_checked_model_fits_its_method(ernie: str) -> None:
     backbone = fresh_copy(ernie)
     parse("houlsby:bottleneck=4").attach(backbone)
     assert backbone.trainable()
+
+
+def test_an_encoder_that_cannot_run_is_unsupported_with_the_reason(
+    backbones: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forward(self: BertModel, input_ids: Any = None) -> Any:
+        raise AssertionError("not reached: it takes no mask")
+
+    monkeypatch.setattr(BertModel, "forward", forward)
+    with pytest.raises(Unsupported, match=r"BertModel cannot be used here.*attention_mask"):
+        fresh_copy(backbones["bert"])
