@@ -11,7 +11,7 @@ from torch import Tensor
 
 from tests.bench.models.scoring.plain import plain_scores
 from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task
-from tunefront.bench.models.families import decoder
+from tunefront.bench.models.families import decoder, logits
 from tunefront.bench.models.families.norms import site_of
 from tunefront.bench.models.tiny import MORE_LANGUAGE_MODELS, make_language_model
 from tunefront.methods.base import Method
@@ -181,3 +181,36 @@ def test_norms_that_a_record_does_not_name_are_told_with_the_cure(
 def test_a_site_of_a_path_is_a_regex_for_every_block() -> None:
     assert site_of("model.layers.11.mlp.norm2") == r"model\.layers\.\d+\.mlp\.norm2"
     assert site_of("transformer.h.0") == r"transformer\.h\.\d+"
+
+
+def test_logits_that_change_only_in_longer_texts_are_found(
+    more_language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few tokens do not show it: here logits are doubled from the eighth place on."""
+    monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
+    backbone: Any = fresh_copy(more_language_models["granite"], mixed_task(test=4), template=Listed())
+    assert backbone.output.way == "own"
+    kind = type(backbone.model)
+    plain = kind.forward
+
+    def forward(self: Any, *args: Any, **inputs: Any) -> Any:
+        output = plain(self, *args, **inputs)
+        output.logits = torch.cat([output.logits[:, :7], 2 * output.logits[:, 7:]], dim=1)
+        return output
+
+    monkeypatch.setattr(kind, "forward", forward)
+    logits._OUTPUTS.clear()
+    decoder._SIDE_BY_SIDE.clear()
+    del backbone.__dict__["output"]
+    rows = encode(backbone, backbone.task, "test")
+    with torch.no_grad():
+        batch = rows.batch(range(4))
+        logprobs = backbone.choice_logprobs(batch)
+        assert backbone.output.way == "whole"
+        assert not backbone.side_by_side
+        for row, query in enumerate(rows.columns["input_ids"]):
+            for place, choice in enumerate(rows.choices[row]):
+                own = backbone.model(input_ids=torch.cat([query, choice])[None]).logits[0].log_softmax(-1)
+                expected = own[len(query) - 1 : -1].gather(1, choice[:, None])[:, 0]
+                assert torch.allclose(logprobs[row, place, : len(choice)], expected, rtol=0, atol=WITHIN)
