@@ -12,7 +12,7 @@ from torch import Tensor
 from tests.bench.models.scoring.plain import plain_scores
 from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task
 from tunefront.bench.models.families import decoder, logits
-from tunefront.bench.models.families.norms import site_of
+from tunefront.bench.models.families.norms import missed_norms, site_of
 from tunefront.bench.models.tiny import MORE_LANGUAGE_MODELS, make_language_model
 from tunefront.methods.base import Method
 from tunefront.methods.icl import ICL
@@ -149,33 +149,39 @@ def test_small_differences_count_where_all_are_small(
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong", "told"),
+    ("name", "wrong", "cure"),
     [
-        ("gemma2", "llama", [r"|model\.layers\.\d+\.pre_feedforward_layernorm|model\.layers\.\d+\.post_feedforward"]),
-        ("phi3", "phi", [r"|model\.layers\.\d+\.post_attention_layernorm|model\.norm", r'final_norm=r"model\.norm"']),
-        ("granite", "gemma2", []),
-        ("phi", "phi", []),
+        ("gemma2", "llama", r"|model\.layers\.\d+\.pre_feedforward_layernorm|model\.layers\.\d+\.post_feedforward"),
+        ("phi3", "phi", r"|model\.layers\.\d+\.post_attention_layernorm|model\.norm"),
+        ("granite", "gemma2", None),
+        *((name, name, None) for name in ("phi", "bloom", "falcon", "mixtral")),
     ],
 )
 def test_norms_that_a_record_does_not_name_are_told_with_the_cure(
-    name: str,
+    name: str, wrong: str, cure: str | None, more_language_models: dict[str, str]
+) -> None:
+    advice = missed_norms(fresh_copy(more_language_models[name]).model, sites_for(wrong))
+    assert (advice is None) == (cure is None)
+    assert advice is None or (name in advice and cure in advice)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [("phi", 1), ("llama", 0)])
+def test_another_final_norm_is_told_once_with_the_cure(
     wrong: str,
-    told: list[str],
+    told: int,
     more_language_models: dict[str, str],
     forgetting: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    backbone: Any = fresh_copy(more_language_models[name])
+    backbone: Any = fresh_copy(more_language_models["phi3"])
     monkeypatch.setattr(backbone, "sites", sites_for(wrong))
     decoder._SIDE_BY_SIDE.clear()
+    caplog.clear()
     backbone.probe()
     backbone.probe()
-    warnings = [record.getMessage() for record in caplog.records]
-    assert len(warnings) == len(told)
-    for warning, cure in zip(warnings, told, strict=True):
-        assert name in warning
-        assert cure in warning
+    assert len(caplog.records) == told
+    assert (r'final_norm=r"model\.norm"' in caplog.text) == bool(told)
 
 
 def test_a_site_of_a_path_is_a_regex_for_every_block() -> None:
