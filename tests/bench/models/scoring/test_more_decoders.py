@@ -220,3 +220,23 @@ def test_logits_that_change_only_in_longer_texts_are_found(
                 own = backbone.model(input_ids=torch.cat([query, choice])[None]).logits[0].log_softmax(-1)
                 expected = own[len(query) - 1 : -1].gather(1, choice[:, None])[:, 0]
                 assert torch.allclose(logprobs[row, place, : len(choice)], expected, rtol=0, atol=WITHIN)
+
+
+@pytest.mark.parametrize("name", ["granite", "gemma2", "cohere"])
+def test_a_wrong_way_to_the_logits_is_found_before_anything_is_scored(
+    name: str, more_language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the first trial had taken the output layer alone to be enough."""
+    monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
+    monkeypatch.setattr(logits, "_find", lambda *_: logits.PLAIN)
+    backbone: Any = fresh_copy(more_language_models[name], mixed_task(test=4), template=Listed())
+    assert backbone.output.way == "whole"
+    scores, expected = scores_of(backbone, ICL(k=4), 4)
+    assert torch.allclose(scores, expected, rtol=0, atol=WITHIN)
+    batch = encode(backbone, backbone.task, "test").batch(range(4))
+    backbone.output = logits.PLAIN
+    with torch.no_grad():
+        wrong = backbone.score(batch)
+    right = plain_scores(backbone.model, backbone.tokenizer, encode(backbone, backbone.task, "test").prompts)
+    assert (wrong - right)[right.isfinite()].abs().max() > 0.1, "else there would be nothing to find"
