@@ -40,8 +40,8 @@ class Houlsby(Method):
     Trained: adapters, every layer norm (the embedding's too) and the head; 2L(2md+m+d) + 2d(2L+1) + C(d+1) on BERT.
     With norms=false the layer norms stay frozen: 2d(2L+1) fewer. The paper recommends std 1e-2; its code's default,
     used here, is 1e-3. Differs: AdamW with bias correction, unlike BERT's; if no dropout module follows a projection,
-    the adapter follows the projection itself, before the dropout (DistilBERT, OPT, BART) or without one (Llama and its
-    relatives).
+    the adapter follows the projection itself, before the dropout (DistilBERT, OPT, BART, Phi, Bloom, Falcon) or without
+    one (Llama and its relatives). A norm between a sublayer and its residual sum (Gemma 2, OLMo 2) follows the adapter.
     """
 
     name: ClassVar[str] = "houlsby"

@@ -41,6 +41,8 @@ _SIDE_BY_SIDE: dict[Kind, bool] = {}
 """Results of `probe_packing` by kind of model, for the life of the process."""
 _PROBES: dict[str, Ids] = {"when choices share one row": [], "after cached keys and values": [9, 4, 7, 5, 6]}
 """What is tried, with the tokens before the queries."""
+_TOKENS_TRIED = 12
+"""The length of the longer query, if no window may be longer."""
 _MOST_ERROR = 1e-3
 _ERROR_SHARE = 1e-2
 _ROUNDING = 2e-5
@@ -179,7 +181,13 @@ class Decoder(LanguageModel):
     def output(self) -> logits.Output:
         """How this checkpoint computes logits from states."""
         inputs = self._sample_inputs()
-        return logits.find_output(self.model, self._plain, lambda: self._base(**inputs), lambda: self._whole(**inputs))
+        return logits.find_output(
+            self.model,
+            self._plain,
+            lambda: self._base(**inputs),
+            lambda: self._whole(**inputs),
+            lambda found: self._agrees_with_itself([], found),
+        )
 
     def _sample_inputs(self) -> dict[str, Tensor]:
         """Model inputs of a few tokens."""
@@ -197,7 +205,7 @@ class Decoder(LanguageModel):
         kind = self.kind
         if kind in _SIDE_BY_SIDE or not logits.has_values(self.model):
             return
-        odd = next((what for what, shots in _PROBES.items() if not self._scores_as_plain_rows(shots)), None)
+        odd = next((what for what, shots in _PROBES.items() if not self._agrees_with_itself(shots)), None)
         _SIDE_BY_SIDE[kind] = odd is None
         if odd is not None:
             log.warning(
@@ -210,14 +218,16 @@ class Decoder(LanguageModel):
             if advice is not None:
                 log.warning("%s", advice)
 
-    def _scores_as_plain_rows(self, shots: Ids) -> bool:
-        """Compares packed with separate rows, both after `shots`; one query is twice as long as the window that the
-        configuration may mean, if the model takes that many tokens.
+    def _agrees_with_itself(self, shots: Ids, output: logits.Output | None = None) -> bool:
+        """Compares our scores after `shots`, packed, or with this `output` in separate rows, with those of the model's
+        whole forward pass on separate rows; one query is twice as long as the window that the configuration may mean,
+        if the model takes that many tokens.
 
         Rows may differ by rounding only. How little that must be depends on the model: a scale or a cap makes all
         differences between its scores small. So it is a share of what another text before a choice changes.
         """
-        longest = max(3, min(2 * (possible_window(self.model.config) or 0), (self.room or NO_LIMIT) - len(shots) - 3))
+        tried = max(_TOKENS_TRIED, 2 * (possible_window(self.model.config) or 0))
+        longest = max(3, min(tried, (self.room or NO_LIMIT) - len(shots) - 3))
         words = self.model.get_input_embeddings().weight.shape[0]
         long = [5, 6, 7, *((5 + place * place) % words for place in range(longest - 3))]
         queries, choices = [long, [8, 9]], [[[4, 5], [6, 7, 8]], [[9, 5, 6], [4, 8]]]
@@ -225,18 +235,21 @@ class Decoder(LanguageModel):
         whole = logits.Output("whole")
         try:
             with logits.evaluating(self.model):
-                packed = pack(queries, choices, len(shots)).to(ids.device)
-                layers = self._keys_values(shots) if shots else []
-                together = token_logprobs(self._predictions(packed, layers), packed.predicts, ids)
                 plain = [[*shots, *query] for query in queries]
                 separate = self._score_separate_rows(plain, choices, ids, whole)
+                if output is None:
+                    row = pack(queries, choices, len(shots)).to(ids.device)
+                    layers = self._keys_values(shots) if shots else []
+                    ours = token_logprobs(self._predictions(row, layers), row.predicts, ids)
+                else:
+                    ours = self._score_separate_rows(plain, choices, ids, output)
                 others = queries if shots else queries[::-1]  # what a token must see, or must not
                 moved = self._score_separate_rows(others, choices, ids, whole) - separate
         except logits.FAILURES as error:
-            log.debug("the packed form fails on %s: %s", type(self.model).__name__, error)
+            log.debug("%s cannot be scored this way: %s", type(self.model).__name__, error)
             return False
         mask = torch.tensor([[[place < len(choice) for place in range(3)] for choice in row] for row in choices])
-        change, off = (value.abs()[mask.to(ids.device)].max() for value in (moved, together - separate))
+        change, off = (value.abs()[mask.to(ids.device)].max() for value in (moved, ours - separate))
         return bool(off < max(_ROUNDING, min(_MOST_ERROR, _ERROR_SHARE * float(change))))
 
     def _score_separate_rows(

@@ -54,9 +54,14 @@ def has_values(model: nn.Module) -> bool:
 
 
 def find_output(
-    model: PreTrainedModel, plain: Logits, states: Callable[[], Tensor], truth: Callable[[], Tensor]
+    model: PreTrainedModel,
+    plain: Logits,
+    states: Callable[[], Tensor],
+    truth: Callable[[], Tensor],
+    confirm: Callable[[Output], bool] = lambda output: True,
 ) -> Output:
-    """How the checkpoint computes logits; `states` returns a few states, `truth` the model's own logits for them.
+    """How the checkpoint computes logits; `states` returns a few states, `truth` the model's own logits for them, and
+    `confirm` says whether scores of longer texts are right with what was found, else they need whole texts.
 
     Errors: Unsupported for a model whose own forward pass fails.
     """
@@ -65,7 +70,8 @@ def find_output(
     key = checkpoint_key(model)
     if key not in _OUTPUTS:
         with evaluating(model):
-            _OUTPUTS[key] = _find(model, plain, _states(states), _truth(model, truth))
+            found = _find(model, plain, _states(states), _truth(model, truth))
+            _OUTPUTS[key] = found if found.way == "whole" or confirm(found) else Output("whole")
         if _OUTPUTS[key].way == "whole":
             log.warning("%s computes logits only for whole texts, so scoring takes longer", type(model).__name__)
     return _OUTPUTS[key]

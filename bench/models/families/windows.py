@@ -1,5 +1,5 @@
 """Attention windows of decoders, read from a configuration. Our own mask replaces a model's window, so choices that are
-scored side by side must fit within the window."""
+scored side by side must fit within the window, and within the length above which a row is rotated otherwise."""
 
 from __future__ import annotations
 

@@ -225,6 +225,18 @@ def test_ia3_rescales_the_keys_and_the_values_of_a_fused_projection(name: str, d
     assert not torch.allclose(without_keys[0], untouched[0], atol=1e-2)
 
 
+def test_an_encoders_fused_projection_has_thirds(more_backbones: dict[str, str]) -> None:
+    backbone = fresh_copy(more_backbones["modernbert"])
+    untouched = attended(backbone)
+    IA3().attach(backbone)
+    assert set(fused_layouts(backbone.model, backbone.sites).values()) == {Fused(1, 32, 32)}
+    assert all(map(torch.equal, attended(backbone), untouched))
+    for plug in backbone.model.modules():
+        if isinstance(plug, RescaleKeysValues):
+            plug.scale.data[32:] = 0
+    assert not any(part.any() for part in attended(backbone))
+
+
 @pytest.mark.parametrize("spelled", ["ia3", "lora:rank=3", "lora:rank=3,sites=every"])
 @pytest.mark.parametrize("name", FUSED)
 def test_what_a_fused_projection_gets_merges_exactly(name: str, spelled: str, decoders: dict[str, str]) -> None:

@@ -12,7 +12,7 @@ from tunefront.methods.base import Method, Unsupported
 NEED_LANGUAGE_MODEL = {"icl", "cartridge"}
 """Methods that need demonstrations or a decoder."""
 UNSUPPORTED = {
-    "modernbert": {"ia3", "bitfit"},  # its projections are fused, and have no biases
+    "modernbert": {"bitfit"},  # its projections have no biases
     "mpnet": {"prompt_tuning", "prefix_tuning"},  # attention of its own
     "umt5": {"bitfit"},
     "pegasus": {"prompt_tuning", "prefix_tuning"},  # positions without an offset

@@ -14,7 +14,7 @@ from tests.toys import fresh_copy, harness, pair_id, shipped
 from tunefront import plan, run
 from tunefront.bench.meters.flops.analytic import ARCHITECTURES, Analytic
 from tunefront.bench.meters.flops.counted import counted_flops, counted_step
-from tunefront.bench.models.tiny import MORE_LANGUAGE_MODELS
+from tunefront.bench.models.tiny import MORE_LANGUAGE_MODELS, make_language_model
 from tunefront.methods.base import Method, Unsupported
 from tunefront.methods.icl import ICL
 from tunefront.methods.spelling import parse
@@ -108,3 +108,42 @@ def test_a_plan_counts_what_a_run_counts(
 def test_what_has_no_closed_form_says_so(name: str, more_language_models: dict[str, str]) -> None:
     with pytest.raises(Unsupported, match="unknown architecture"):
         Analytic(fresh_copy(more_language_models[name]))
+
+
+def test_one_block_of_gemma2_by_hand(tmp_path: Path) -> None:
+    """Norms on both sides of each sublayer, one head of keys, caps on scores and logits."""
+    fields: dict[str, Any] = {"num_hidden_layers": 1, "layer_types": ["full_attention"]}
+    backbone = fresh_copy(str(make_language_model(tmp_path / "gemma2", "gemma2", **fields)))
+    words = backbone.model.config.vocab_size
+    n, read, d, inner, heads, queries, keys = 11, 3, 32, 64, 2, 24, 12
+    flops = Analytic(backbone).score((1, n, 1, n, 0, read))
+    assert flops.parts == {
+        "projections": 2 * n * (2 * d * queries + 2 * d * keys),
+        "attention": 2 * (2 * n * n * queries),
+        "feed_forward": 2 * n * 3 * d * inner,
+        "output": 2 * read * d * words,
+    }
+    norms, residuals, rotation = 5 * 4 * n * d, 2 * n * d, 3 * n * (queries + keys)
+    scores, gated, predicted = (7 + 3) * heads * n * n, (8 + 1) * n * inner, (5 + 3) * read * words
+    assert flops.elementwise == norms + residuals + rotation + scores + gated + predicted
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "difference"),
+    [
+        ("granite", {"logits_scaling": 1.0, "residual_multiplier": 1.0}, 2 * 2 * 11 * 32),  # two sums in each block
+        ("smollm3", {"no_rope_layers": [1, 1]}, -3 * 11 * (32 + 16)),  # the second block does not rotate
+        ("cohere2", {"layer_types": ["sliding_attention"] * 2}, -3 * 11 * (32 + 16)),
+        ("gemma2", {"attn_logit_softcapping": None}, 3 * 2 * 2 * 11 * 11),
+        ("phi", {"qk_layernorm": False}, 7 * 2 * 2 * 11 * 32),
+    ],
+)
+def test_what_an_architecture_adds_elementwise(
+    name: str, fields: dict[str, Any], difference: int, more_language_models: dict[str, str], tmp_path: Path
+) -> None:
+    plain = fresh_copy(str(make_language_model(tmp_path / name, name, **fields)))
+    own = fresh_copy(more_language_models[name])
+    shape = (1, 11, 1, 11, 0, 3)
+    first, second = (Analytic(backbone).score(shape) for backbone in (own, plain))
+    assert first.elementwise - second.elementwise == difference
+    assert first.parts == second.parts

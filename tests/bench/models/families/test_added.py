@@ -1,4 +1,4 @@
-"""Decoders that the suite does not have, added as in CONTRIBUTING: scored as by their own forward pass, or refused."""
+"""Decoders without a record of sites: scored as by their own forward pass, or refused."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from tests.toys import Listed, encode, fresh_copy, harness, mixed_task
 from tunefront.bench.models.families import decoder, logits
 from tunefront.methods.base import Unsupported
 from tunefront.methods.icl import ICL
-from tunefront.methods.sites import SITES, sites_for
 
 ODD: dict[str, dict[str, Any]] = {
     # none of its methods returns the model without its output layer
@@ -43,8 +42,6 @@ ODD: dict[str, dict[str, Any]] = {
 
 @pytest.fixture(autouse=True)
 def empty_caches(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ODD:
-        monkeypatch.setitem(SITES, name, sites_for("llama"))
     monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
     monkeypatch.setattr(logits, "_OUTPUTS", {})
 

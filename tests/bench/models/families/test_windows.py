@@ -14,7 +14,6 @@ from tests.bench.models.scoring.plain import plain_scores
 from tests.toys import Listed, encode, fresh_copy, listed_task
 from tunefront.bench.models.families import decoder, windows
 from tunefront.bench.models.tiny import make_language_model
-from tunefront.methods.sites import SITES, sites_for
 
 NEO = {"num_layers": 2, "num_heads": 2, "attention_types": [[["global", "local"], 1]], "window_size": 32}
 LONG = listed_task([(f"Text: {'the film is long and dull ' * 4}{place}\nLabel:", "good|bad", 0) for place in range(2)])
@@ -61,7 +60,6 @@ def test_the_window_follows_from_architecture_and_configuration(
 
 def neo(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A tiny GPT-Neo whose second layer sees 32 tokens, on longer prompts."""
-    monkeypatch.setitem(SITES, "gpt_neo", sites_for("gpt2"))
     monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
     return fresh_copy(added_model(folder / "neo", "gpt_neo", **NEO), LONG, template=Listed())
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from tests.bench.models.scoring.plain import plain_scores
 from tests.toys import Listed, encode, fresh_copy, harness, listed_task, mixed_task
-from tunefront.bench.models.families import decoder
-from tunefront.bench.models.families.norms import site_of
+from tunefront.bench.models.families import decoder, logits
+from tunefront.bench.models.families.norms import missed_norms, site_of
 from tunefront.bench.models.tiny import MORE_LANGUAGE_MODELS, make_language_model
 from tunefront.methods.base import Method
 from tunefront.methods.icl import ICL
@@ -149,35 +149,94 @@ def test_small_differences_count_where_all_are_small(
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong", "told"),
+    ("name", "wrong", "cure"),
     [
-        ("gemma2", "llama", [r"|model\.layers\.\d+\.pre_feedforward_layernorm|model\.layers\.\d+\.post_feedforward"]),
-        ("phi3", "phi", [r"|model\.layers\.\d+\.post_attention_layernorm|model\.norm", r'final_norm=r"model\.norm"']),
-        ("granite", "gemma2", []),
-        ("phi", "phi", []),
+        ("gemma2", "llama", r"|model\.layers\.\d+\.pre_feedforward_layernorm|model\.layers\.\d+\.post_feedforward"),
+        ("phi3", "phi", r"|model\.layers\.\d+\.post_attention_layernorm|model\.norm"),
+        ("granite", "gemma2", None),
+        *((name, name, None) for name in ("phi", "bloom", "falcon", "mixtral")),
     ],
 )
 def test_norms_that_a_record_does_not_name_are_told_with_the_cure(
-    name: str,
+    name: str, wrong: str, cure: str | None, more_language_models: dict[str, str]
+) -> None:
+    advice = missed_norms(fresh_copy(more_language_models[name]).model, sites_for(wrong))
+    assert (advice is None) == (cure is None)
+    assert advice is None or (name in advice and cure in advice)
+
+
+@pytest.mark.parametrize(("wrong", "told"), [("phi", 1), ("llama", 0)])
+def test_another_final_norm_is_told_once_with_the_cure(
     wrong: str,
-    told: list[str],
+    told: int,
     more_language_models: dict[str, str],
     forgetting: None,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    backbone: Any = fresh_copy(more_language_models[name])
+    backbone: Any = fresh_copy(more_language_models["phi3"])
     monkeypatch.setattr(backbone, "sites", sites_for(wrong))
     decoder._SIDE_BY_SIDE.clear()
+    caplog.clear()
     backbone.probe()
     backbone.probe()
-    warnings = [record.getMessage() for record in caplog.records]
-    assert len(warnings) == len(told)
-    for warning, cure in zip(warnings, told, strict=True):
-        assert name in warning
-        assert cure in warning
+    assert len(caplog.records) == told
+    assert (r'final_norm=r"model\.norm"' in caplog.text) == bool(told)
 
 
 def test_a_site_of_a_path_is_a_regex_for_every_block() -> None:
     assert site_of("model.layers.11.mlp.norm2") == r"model\.layers\.\d+\.mlp\.norm2"
     assert site_of("transformer.h.0") == r"transformer\.h\.\d+"
+
+
+def test_logits_that_change_only_in_longer_texts_are_found(
+    more_language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few tokens do not show it: here logits are doubled from the eighth place on."""
+    monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
+    backbone: Any = fresh_copy(more_language_models["granite"], mixed_task(test=4), template=Listed())
+    assert backbone.output.way == "own"
+    kind = type(backbone.model)
+    plain = kind.forward
+
+    def forward(self: Any, *args: Any, **inputs: Any) -> Any:
+        output = plain(self, *args, **inputs)
+        output.logits = torch.cat([output.logits[:, :7], 2 * output.logits[:, 7:]], dim=1)
+        return output
+
+    monkeypatch.setattr(kind, "forward", forward)
+    logits._OUTPUTS.clear()
+    decoder._SIDE_BY_SIDE.clear()
+    del backbone.__dict__["output"]
+    rows = encode(backbone, backbone.task, "test")
+    with torch.no_grad():
+        batch = rows.batch(range(4))
+        logprobs = backbone.choice_logprobs(batch)
+        assert backbone.output.way == "whole"
+        assert not backbone.side_by_side
+        for row, query in enumerate(rows.columns["input_ids"]):
+            for place, choice in enumerate(rows.choices[row]):
+                own = backbone.model(input_ids=torch.cat([query, choice])[None]).logits[0].log_softmax(-1)
+                expected = own[len(query) - 1 : -1].gather(1, choice[:, None])[:, 0]
+                assert torch.allclose(logprobs[row, place, : len(choice)], expected, rtol=0, atol=WITHIN)
+
+
+@pytest.mark.parametrize("name", ["granite", "gemma2", "cohere"])
+def test_a_wrong_way_to_the_logits_is_found_before_anything_is_scored(
+    name: str, more_language_models: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As if the first trial had taken the output layer alone to be enough."""
+    monkeypatch.setattr(decoder, "_SIDE_BY_SIDE", {})
+    monkeypatch.setattr(logits, "_OUTPUTS", {})
+    monkeypatch.setattr(logits, "_find", lambda *_: logits.PLAIN)
+    backbone: Any = fresh_copy(more_language_models[name], mixed_task(test=4), template=Listed())
+    assert backbone.output.way == "whole"
+    scores, expected = scores_of(backbone, ICL(k=4), 4)
+    assert torch.allclose(scores, expected, rtol=0, atol=WITHIN)
+    batch = encode(backbone, backbone.task, "test").batch(range(4))
+    backbone.output = logits.PLAIN
+    with torch.no_grad():
+        wrong = backbone.score(batch)
+    right = plain_scores(backbone.model, backbone.tokenizer, encode(backbone, backbone.task, "test").prompts)
+    assert (wrong - right)[right.isfinite()].abs().max() > 0.1, "else there would be nothing to find"
