@@ -24,12 +24,15 @@ _DEFAULT = {
     "modernbert": 8192,
     "nomic_bert": 2048,
     **dict.fromkeys(("gpt2", "bart", "pegasus", "mbart"), 1024),
-    **dict.fromkeys(("gpt_neox", "opt", "llama"), 2048),
-    **dict.fromkeys(("qwen2", "qwen3"), 32_768),
-    "mistral": 131_072,
+    **dict.fromkeys(("gpt_neox", "opt", "llama", "granite", "olmo2", "phi", "gptj", "falcon"), 2048),
+    "phi3": 4096,
+    **dict.fromkeys(("gemma", "gemma2", "cohere", "cohere2"), 8192),
+    **dict.fromkeys(("qwen2", "qwen3", "qwen3_moe", "smollm3"), 32_768),
+    **dict.fromkeys(("mistral", "mixtral", "gemma3_text"), 131_072),
 }
 """Positions of a configuration without the field: transformers' defaults. T5's are relative and set no limit."""
-_MISTRALS_WINDOW = 4096
+_WINDOWS = {**dict.fromkeys(("mistral", "gemma2", "gemma3_text", "cohere2"), 4096), "mixtral": None, "phi3": None}
+"""The window of a configuration without the field, by architectures that need no other field to have one."""
 MOST_TOKENS = 50_000_000
 """Most tokens of all synthetic rows together: they are tokenised and batched like real ones."""
 
@@ -102,8 +105,8 @@ def configuration(backbone: str) -> tuple[str | None, Mapping[str, Any]]:  # Any
 def most_tokens(model_type: str, fields: Mapping[str, Any]) -> int | None:  # Any: as above
     """The most tokens of a text, or of a prompt with its answer; None if positions set no limit."""
     positions = [fields[name] for name in _POSITIONS if name in fields] or [_DEFAULT.get(model_type)]
-    window = fields.get("sliding_window", _MISTRALS_WINDOW if model_type == "mistral" else None)
-    if model_type != "mistral" and fields.get("use_sliding_window") is not True:
+    window = fields.get("sliding_window", _WINDOWS.get(model_type))
+    if model_type not in _WINDOWS and fields.get("use_sliding_window") is not True:
         window = None
     known = [limit for limit in (*positions, window) if type(limit) is int and limit > 0]
     if model_type not in _DEFAULT or not known:

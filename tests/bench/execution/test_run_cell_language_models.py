@@ -264,7 +264,6 @@ SKIPPED = {
     ("t5", "icl", "values"): "is regression; a language model scores choices",
     ("gpt2", "features", "choices"): "features cannot distinguish choices",
     ("gpt2", "icl:k=0,calibrate=true", "choices"): "is multiple choice: its choices are ",
-    ("gpt2", "ia3", "folder"): "gpt2 has no query or key or value projection of its own: attn.c_attn fuses them",
 }
 
 
