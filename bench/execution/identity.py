@@ -31,7 +31,8 @@ from tunefront.methods.spelling import label, spell
 T = TypeVar("T")
 
 DECIDING = (
-    *("methods/base.py", "methods/inject.py", "methods/torch_internals.py", "methods/unrecorded.py"),
+    *("methods/base.py", "methods/inject.py", "methods/torch_internals.py"),
+    *("methods/unrecorded.py", "methods/sites/fused.py"),
     *("bench/data/task.py", "bench/data/sampling.py", "bench/data/quotas.py", "bench/data/metrics.py"),
     "bench/data/metric_classes.py",
     *("bench/templates/**/*.py", "bench/models/**/*.py", "bench/meters/**/*.py", "bench/training/**/*.py"),

@@ -23,6 +23,7 @@ _DEFAULT = {
     "xlm-roberta-xl": 514,
     "modernbert": 8192,
     "nomic_bert": 2048,
+    "gte": 8192,
     **dict.fromkeys(("gpt2", "bart", "pegasus", "mbart"), 1024),
     **dict.fromkeys(("gpt_neox", "opt", "llama", "granite", "olmo2", "phi", "gptj", "falcon"), 2048),
     "phi3": 4096,

@@ -28,7 +28,7 @@ _CLASSIFIERS = ("ForSequenceClassification", "ForTokenClassification", "ForQuest
 MODELS = {
     "albert": "ALBERT",
     "bart": "BART",
-    "bert": "BERT, MiniLM, BGE, E5, GTE",
+    "bert": "BERT, MiniLM, BGE, E5, GTE of 2023",
     "bloom": "BLOOM, BLOOMZ",
     "camembert": "CamemBERT",
     "cohere": "Command R, Aya Expanse",
@@ -45,6 +45,7 @@ MODELS = {
     "gpt_neox": "GPT-NeoX, Pythia",
     "gptj": "GPT-J",
     "granite": "Granite 3",
+    "gte": "GTE, long contexts",
     "llama": "Llama, SmolLM 1 and 2, TinyLlama",
     "mbart": "mBART",
     "mistral": "Mistral",

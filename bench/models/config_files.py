@@ -37,6 +37,7 @@ _AS_DECODER = ("is_decoder", "add_cross_attention")
 _BIDIRECTIONAL = {"is_causal": False, "use_bidirectional_attention": True}
 """Fields of a decoder whose tokens see the tokens after them."""
 _NO_JSON = ("Infinity", "-Infinity", "NaN")
+_NO_TYPES = ("deberta-v2", "gte")
 _QUANTISED = ("quantization_config", "compression_config")
 
 
@@ -139,7 +140,7 @@ def check(config: Any, label: str | None = None) -> None:  # Any: as `configurat
             )
     fields = config.to_dict()
     check_values(fields, label)
-    if fields.get("type_vocab_size") == 0 and config.model_type != "deberta-v2":  # the others always look up a type
+    if fields.get("type_vocab_size") == 0 and config.model_type not in _NO_TYPES:  # the others always look up a type
         raise no_model_error(label, ["type_vocab_size is 0, and must be at least 1"])
     heads, head_width = _shared(config, "num_attention_heads"), _shared(config, "head_dim")
     groups = fields.get("num_key_value_heads")

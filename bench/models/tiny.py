@@ -25,6 +25,7 @@ MORE_FAMILIES: dict[str, tuple[str, dict[str, Any]]] = {
         {**_MARKS, "num_hidden_layers": 3, "local_attention": 4, "global_attn_every_n_layers": 2},
     ),
     "nomic_bert": ("nomic_bert", {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1}),
+    "gte": ("gte", {"hidden_dropout_prob": 0.1, "attention_probs_dropout_prob": 0.1, "type_vocab_size": 0}),
 }
 """Further encoders by name: the architecture, and changes to the configuration that `make_backbone` gives others."""
 LANGUAGE_MODELS = {

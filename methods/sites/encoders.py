@@ -130,4 +130,5 @@ ENCODERS: dict[str, Sites] = {
     "mpnet": _MPNET,
     "modernbert": _MODERNBERT,
     "nomic_bert": _NOMIC_BERT,
+    "gte": _NOMIC_BERT,
 }

@@ -40,7 +40,8 @@ for kind in ("modernbert", "xlm-roberta-xl"):
     ABSENT[kind].remove("final_norm")
 UNGATED = (*ENCODERS, *FUSED_KINDS, "opt", "phi", "gptj", "bart", "pegasus", "mbart")
 ABSENT = {kind: ABSENT.get(kind, set()) | ({"ffn_gate"} if kind in UNGATED else set()) for kind in SITES}
-ABSENT["nomic_bert"].remove("ffn_gate")
+for kind in ("nomic_bert", "gte"):
+    ABSENT[kind].remove("ffn_gate")
 FUSED = ("c_attn", "query_key_value", "qkv_proj", "Wqkv")
 """Projections in a block that are no site."""
 

@@ -191,4 +191,5 @@ ENCODERS = {
     "mpnet": _MPNET,
     "modernbert": _MODERNBERT,
     "nomic_bert": _NOMIC_BERT,
+    "gte": _NOMIC_BERT,
 }
