@@ -15,7 +15,8 @@ from tunefront.bench.errors import printable
 from tunefront.bench.models.sites_file import as_toml
 
 if TYPE_CHECKING:
-    from tunefront.bench.probe.probing import Probe, Tried
+    from tunefront.bench.probe.probing import Probe
+    from tunefront.bench.probe.trying import Tried
 
 _FAMILIES = {"encoder": "an encoder", "decoder": "a decoder", "seq2seq": "an encoder-decoder"}
 

@@ -6,18 +6,15 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 
-from tunefront.bench.cells import Cell
-from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.execution.capabilities import default_methods
 from tunefront.bench.forecast import limits
 from tunefront.bench.forecast.fake_models import FakePretrained, fake_pretrained, folder_of
-from tunefront.bench.forecast.predict import predict
-from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
+from tunefront.bench.forecast.synthetic import PlainTextTemplate
 from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.families import Backbone, Prompting
@@ -27,8 +24,8 @@ from tunefront.bench.models.pooling import folder_pooling
 from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.models.weights import headers, size
 from tunefront.bench.probe.proposal import Proposal, propose
+from tunefront.bench.probe.trying import ROWS, Tried, tried
 from tunefront.bench.quiet import quiet
-from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.methods.base import Method
 from tunefront.methods.sites import SITES, Sites
 from tunefront.methods.spelling import label
@@ -38,30 +35,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("tunefront")
 
-ROWS = SyntheticRows(tokens=8, train_rows=8, test_rows=8)
-"""The synthetic rows on which methods are tried."""
-
-
 _FOUND = {
     "pooler": "its weights, which have one",
     "first": "its tokenizer, which starts every text with the same token",
     "mean": "its tokenizer, which starts texts with their own tokens",
 }
 """Where the pooling of an encoder without a record comes from; see `found_pooling`."""
-
-
-@dataclass(frozen=True)
-class Tried:
-    """A method on the model: `reason` says why it does not run, None if it does; `trained_params` count the head."""
-
-    method: str
-    reason: str | None
-    trained_params: int | None = None
-
-    @property
-    def runs(self) -> bool:
-        """Whether it runs."""
-        return self.reason is None
 
 
 @dataclass(frozen=True)
@@ -121,7 +100,7 @@ def probe(
     backbone = _backbone(model)
     recorded = is_recorded(model.sites)
     proposal = None if recorded or not find_sites else _proposed(name, model, on_step)
-    tried = _try_all(methods, name, on_step)
+    now = _try_all(methods, name, on_step)
     then: tuple[Tried, ...] = ()
     if proposal is not None:
         with _using(model.config.model_type, proposal.sites):
@@ -146,7 +125,7 @@ def probe(
         tied=_tied(backbone),
         sites=_plain(vars(model.sites)) if recorded else None,
         proposal=proposal,
-        methods=tried,
+        methods=now,
         methods_then=then,
         warnings=tuple(warnings_of(name)) if folder is not None else (),
     )
@@ -160,25 +139,8 @@ def _try_all(methods: Sequence[Method], name: str, on_step: Callable[[str], None
     found = []
     for method in methods:
         on_step(f"trying {label(method)}")
-        found.append(_tried(method, name))
+        found.append(tried(method, fake_pretrained(name, ROWS)))
     return tuple(found)
-
-
-def _tried(method: Method, name: str) -> Tried:
-    """The method on synthetic rows, trained and scored on tensors without values."""
-    recipe = resolve_recipe(method, {"batch_size": 4, "steps": 1})
-    lengths = replace(ROWS, train_rows=max(ROWS.train_rows, method.fewest_rows))
-    config = RunConfig(max_length=lengths.tokens, latency_queries=0)
-    cell = Cell(method, name, lengths.name, recipe, shots=lengths.train_rows, config=config)
-    try:
-        with quiet():
-            record = predict(cell, lengths)
-    except UserError:
-        raise
-    except Exception as error:  # of a site that does not fit: a proposal is a guess
-        return Tried(label(method), in_short(error))
-    reason = None if record.status == "planned" else record.reason or "no reason"
-    return Tried(label(method), reason, record.parameters.trainable)
 
 
 def _proposed(name: str, model: FakePretrained, on_step: Callable[[str], None]) -> Proposal | None:

@@ -129,7 +129,8 @@ def test_a_proposal_runs(odd: str, toy_folder: str, tmp_path: Path) -> None:
 def test_names_alone_are_said_to_be_a_guess(folders: dict[str, str]) -> None:
     """For a configuration without weights; a fused projection's order is not known by its name."""
     from tunefront.bench.forecast.fake_models import FakePretrained
-    from tunefront.bench.probe.probing import ROWS, _backbone
+    from tunefront.bench.probe.probing import _backbone
+    from tunefront.bench.probe.trying import ROWS
 
     for name in ("bert", "llama", "gpt2", "t5"):
         source = FakePretrained(folders[name] + "/config.json", ROWS)
