@@ -11,7 +11,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from tunefront.bench.cli.console import paragraph, print_plain, wrap
+from tunefront.bench.cli.console import WIDEST, paragraph, print_item, print_plain
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.errors import printable
 
@@ -22,15 +22,15 @@ _COLUMNS, _LABELS, _FINDINGS = 9, 8, 12
 """Columns, labels and findings that are shown; of more, the rest is counted."""
 _BAR, _SCALE = 8, 24
 """Characters of the widest bar of labels, and of lengths."""
-_WIDEST, _NAME = 100, 24
-"""Characters of a line, and of a name in a table."""
+_NAME = 24
+"""Characters of a name in a table."""
 
 
 def show(check: Check, console: RichConsole, next_command: str) -> None:
     """Prints a check; `next_command` runs what was read."""
-    width = min(console.width, _WIDEST)
+    width = min(console.width, WIDEST)
     print_plain(console, f"{check.name}", "bold")
-    _print_item(console, _what(check), indent="")
+    print_item(console, _what(check), indent="")
     _print_table(console, _column_table(check.columns, width), "Columns")
     if check.values is None:
         what = "Answers" if check.kind == "multiple choice" else "Labels"
@@ -47,8 +47,8 @@ def show(check: Check, console: RichConsole, next_command: str) -> None:
         print_plain(console, "  nothing", "green")
     _heading(console, "Without adaptation, and what can be seen")
     for line in (*_baseline_lines(check), _power_line(check)):
-        _print_item(console, line)
-    _print_item(console, _looked_at(check), style="dim", indent="")
+        print_item(console, line)
+    print_item(console, _looked_at(check), style="dim", indent="")
     paragraph(console, Text.assemble("Next: ", (printable(next_command), "bold")))
 
 
@@ -202,7 +202,7 @@ def _print_values(console: RichConsole, check: Check) -> None:
     )
     for value, example in zip((values.least, values.largest), values.examples, strict=True):
         line = Text.assemble(f"  {value:<8g} ", (printable(example, single_line=True), "dim"))
-        line.truncate(min(console.width, _WIDEST), overflow="ellipsis")
+        line.truncate(min(console.width, WIDEST), overflow="ellipsis")
         console.print(line)
 
 
@@ -220,7 +220,7 @@ def _print_lengths(console: RichConsole, lengths: Lengths) -> None:
         bar = _bar(rows / most, _SCALE), "red" if beyond else "cyan"
         console.print(Text.assemble(f"  {label:>{width}}  {share:>6}  ", bar))
     ends = f"median {lengths.median:,}, 95 % up to {lengths.p95:,}, longest {lengths.longest:,}"
-    _print_item(console, f"{ends}; {_cuts(lengths)}")
+    print_item(console, f"{ends}; {_cuts(lengths)}")
 
 
 def _cuts(lengths: Lengths) -> str:
@@ -234,19 +234,7 @@ def _cuts(lengths: Lengths) -> str:
 
 def _print_finding(console: RichConsole, finding: Finding) -> None:
     mark, style = ("!", "bold yellow") if finding.level == "warning" else ("·", "dim")
-    _print_item(console, f"{_sentence(finding.text.rstrip('.'))} {finding.remedy}".rstrip(), mark, style)
-
-
-def _print_item(console: RichConsole, text: str, mark: str = "", style: str = "", indent: str = "  ") -> None:
-    """A wrapped paragraph, in `style`; or under a mark in that style, its other lines under its first."""
-    indent = f"{indent}  " if mark else indent
-    width = max(20, min(console.width, _WIDEST) - len(indent))
-    for number, line in enumerate(wrap(printable(text, single_line=True), width).split("\n")):
-        if mark:
-            shown = Text.assemble(indent[2:], (mark if number == 0 else " ", style), " ", line)
-        else:
-            shown = Text(indent + line, style)
-        console.print(shown, soft_wrap=True)
+    print_item(console, f"{_sentence(finding.text.rstrip('.'))} {finding.remedy}".rstrip(), mark, style)
 
 
 def _baseline_lines(check: Check) -> list[str]:

@@ -28,6 +28,8 @@ from tunefront.bench.files import explain_os_error
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
 
 FAILED, MISTAKE = 1, 2
+WIDEST = 100
+"""Characters of the widest line of a paragraph on a screen."""
 _PERCENT = re.compile(r"(?<=\d) (?=%)")
 _JOINED = "\ue000"
 """Stands for a blank at which no line may break; a character without a meaning."""
@@ -135,6 +137,18 @@ def paragraph(console: RichConsole, text: Text) -> None:
         text = text.copy()
         text.plain = wrap(text.plain, console.width)
     console.print(text, highlight=False, soft_wrap=True)
+
+
+def print_item(console: RichConsole, text: str, mark: str = "", style: str = "", indent: str = "  ") -> None:
+    """A wrapped paragraph, in `style`; or under a mark in that style, its other lines under its first."""
+    indent = f"{indent}  " if mark else indent
+    width = max(20, min(console.width, WIDEST) - len(indent))
+    for number, line in enumerate(wrap(printable(text, single_line=True), width).split("\n")):
+        if mark:
+            shown = Text.assemble(indent[2:], (mark if number == 0 else " ", style), " ", line)
+        else:
+            shown = Text(indent + line, style)
+        console.print(shown, soft_wrap=True)
 
 
 def wrap(text: str, width: int) -> str:

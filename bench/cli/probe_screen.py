@@ -9,7 +9,7 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 from rich.text import Text
 
-from tunefront.bench.cli.console import paragraph, print_plain, print_raw
+from tunefront.bench.cli.console import print_item, print_plain, print_raw
 from tunefront.bench.data.reading import count, listed
 from tunefront.bench.errors import printable
 from tunefront.bench.models.sites_file import as_toml
@@ -31,7 +31,7 @@ def show(found: Probe, console: RichConsole) -> None:
         facts.add_row(name, Text(printable(value, single_line=True)))
     console.print(facts)
     for warning in found.warnings:
-        paragraph(console, Text.assemble(("warning: ", "yellow"), printable(warning)))
+        print_item(console, warning, "!", "yellow", "")
     print_plain(console, "")
     print_plain(console, "Methods", "bold")
     if found.proposal is None:
@@ -106,7 +106,7 @@ def _reasons(console: RichConsole, methods: Sequence[Tried], title: str) -> None
     print_plain(console, "")
     print_plain(console, title, "bold")
     for reason, names in grouped.items():
-        paragraph(console, Text(printable(f"  {listed(names)}: {reason}", single_line=True)))
+        print_item(console, f"{listed(names)}: {reason}", "·", "dim")
 
 
 def _proposal(console: RichConsole, found: Probe) -> None:
@@ -116,7 +116,7 @@ def _proposal(console: RichConsole, found: Probe) -> None:
     print_plain(console, "")
     print_plain(console, f"A record of sites, {how}", "bold")
     if proposal.unknown:
-        paragraph(console, Text(printable(f"  In no site: {listed(list(proposal.unknown))}.", single_line=True)))
+        print_item(console, f"In no site: {listed(list(proposal.unknown))}.")
     print_plain(console, "  Copy it into a file for `tunefront run --sites FILE.toml`:")
     print_plain(console, "")
     print_raw(as_toml(found.architecture, proposal.sites))
