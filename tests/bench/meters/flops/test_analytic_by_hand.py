@@ -240,7 +240,7 @@ def test_choices_in_rows_of_their_own_are_refused(
     backbone = fresh_copy(language_models["gpt2"])
     analytic = Analytic(backbone)
     monkeypatch.setattr(type(backbone), "needs_separate_rows", True)
-    with pytest.raises(Unsupported, match="rows of their own"):
+    with pytest.raises(Unsupported, match="apart from each other"):
         analytic.score((1, 5, 1, 7, 0, 3))
 
 

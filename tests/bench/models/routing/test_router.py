@@ -246,7 +246,7 @@ def test_a_decoder_that_scores_choices_in_separate_rows_is_refused(
     LoRA().attach(backbone)
     check_parts(backbone)
     monkeypatch.setattr(Decoder, "side_by_side", False)
-    with pytest.raises(Unsupported, match="row of its own"):
+    with pytest.raises(Unsupported, match="apart from each other"):
         check_parts(backbone)
 
 
