@@ -178,7 +178,7 @@ def test_norms_that_the_sites_leave_out_are_warned_of(
     with caplog.at_level(logging.WARNING, "tunefront"):
         loaded(ernie)
     (message,) = [record.getMessage() for record in caplog.records if "norms" in record.getMessage()]
-    assert "embeddings.LayerNorm and 2 more" in message
+    assert "embeddings.LayerNorm" in message
 
 
 def test_a_pooler_that_the_model_lacks_is_an_error_with_the_cure(
