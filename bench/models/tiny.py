@@ -41,6 +41,7 @@ LANGUAGE_MODELS = {
 }
 """Names that `make_language_model` knows, and their families."""
 MORE_LANGUAGE_MODELS = {
+    "mt5": "seq2seq",
     "umt5": "seq2seq",
     "pegasus": "seq2seq",
     "mbart": "seq2seq",
@@ -59,6 +60,7 @@ MORE_LANGUAGE_MODELS = {
     "cohere2": "decoder",
     "smollm3": "decoder",
     "olmo2": "decoder",
+    "qwen3": "decoder",
     "qwen3_moe": "decoder",
     "mixtral": "decoder",
 }
@@ -146,7 +148,7 @@ def make_language_model(folder: Path, name: str, seed: int = 0, **config: Any) -
     auto = AutoModelForCausalLM if family == "decoder" else AutoModelForSeq2SeqLM
     torch.manual_seed(seed)
     model = auto.from_config(AutoConfig.for_model(name.partition("-")[0], **(size | config)))
-    if name in ("t5-gated", "umt5"):  # transformers ties every T5 that it builds from a configuration, v1.1 too
+    if name in ("t5-gated", "umt5", "mt5"):  # transformers ties every T5 that it builds from a configuration, v1.1 too
         model.lm_head.weight = torch.nn.Parameter(torch.randn_like(model.lm_head.weight) * 0.2)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -184,6 +186,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "t5": _T5,
     "t5-gated": {**_T5, "d_kv": 12, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "bart": _BART,
+    "mt5": {**_T5, "feed_forward_proj": "gated-gelu", "tie_word_embeddings": False},
     "umt5": _T5,
     "pegasus": {**_BART, "decoder_start_token_id": 0, "scale_embedding": True},
     "mbart": {**_BART, "scale_embedding": True},
@@ -223,6 +226,7 @@ _SIZES: dict[str, dict[str, Any]] = {
     "cohere2": {**_GROUPED, **_WINDOWED, "logit_scale": 0.25},  # only layers with a window rotate
     "smollm3": {**_GROUPED, "no_rope_layers": [1, 0]},
     "olmo2": _GROUPED,
+    "qwen3": {**_GROUPED, "head_dim": 12},
     "qwen3_moe": {
         **_GROUPED,
         "head_dim": 12,
@@ -249,7 +253,7 @@ _AROUND = {
     **dict.fromkeys(_GEMMAS, "<bos> $A"),
 }
 """The special tokens that byte-level tokenizers put around a text."""
-_UNIGRAM = ("t5", "t5-gated", "umt5", "pegasus")
+_UNIGRAM = ("t5", "t5-gated", "mt5", "umt5", "pegasus")
 """Models whose tokenizers are T5's kind."""
 _UNUSED_WORDS = {"phi3": 11, "gemma3_text": 3}
 """Words of the embedding that the tokenizer does not have: many published embeddings are padded to a round number."""

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 import pytest
 from torch import nn
 
+from docs.scripts import capabilities as capabilities_script
 from tunefront.bench.cli.matrix_screen import cell_text, reasons
 from tunefront.bench.execution import capabilities as tried
 from tunefront.bench.execution.capabilities import Capability, capabilities, default_methods
+from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, MORE_FAMILIES, MORE_LANGUAGE_MODELS
 from tunefront.methods.base import Backbone, Method
 from tunefront.methods.registry import methods
-from tunefront.methods.spelling import parse
+from tunefront.methods.sites import SITES
+from tunefront.methods.spelling import label, parse
 
 SOME = ("ia3", "houlsby:bottleneck=4", "knn", "icl", "prompt_tuning", "full")
 
@@ -71,3 +74,24 @@ def test_the_few_architectures_are_of_every_kind() -> None:
         return {tried.LANGUAGE_MODELS.get(name, "encoder") for name in names}
 
     assert kinds(tried.FEW) == kinds(tried.ARCHITECTURES) == {"encoder", "decoder", "seq2seq"}
+
+
+def test_every_record_of_sites_has_a_tiny_model() -> None:
+    variants = {name: architecture for name, (architecture, _) in MORE_FAMILIES.items()}
+    language = (*LANGUAGE_MODELS, *MORE_LANGUAGE_MODELS)
+    made = {*FAMILIES, *variants.values(), *(name.partition("-")[0] for name in language)}
+    assert made == set(SITES)
+
+
+def test_the_table_in_the_documents_has_every_architecture_and_method() -> None:
+    head, _, *rows = capabilities_script.MODELS.read_text(encoding="utf-8").partition("\n\n")[0].splitlines()
+    cells = [[cell.strip(" `") for cell in row.strip("|").split("|")] for row in (head, *rows)]
+    assert tuple(row[0] for row in cells[1:]) == tried.ARCHITECTURES
+    shipped = [label(parse(name)) for name, cls in methods().items() if not cls.__module__.startswith("tests.")]
+    assert cells[0][1:] == shipped
+
+
+@pytest.mark.slow
+def test_the_table_in_the_documents_is_what_is_found() -> None:
+    found = capabilities([parse(name) for name in methods()], tried.ARCHITECTURES)
+    assert capabilities_script.by_architectures(found) == capabilities_script.MODELS.read_text(encoding="utf-8")
