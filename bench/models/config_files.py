@@ -29,6 +29,7 @@ _IGNORED = {
     *("task_specific_params", "torchscript", "pruned_heads", "gradient_checkpointing", "use_cache", "output_past"),
     *("use_kernels", "kernel_config", "use_flash_attn", "generation_config", "custom_generate", "custom_pipelines"),
     *("base_model_name_or_path", "model_name", "transformers_weights", "distributed_config"),
+    "slow_but_exact",  # Bloom's other way to compute two projections, in which no hook runs
 }
 """Fields, in addition to transformers' common ones, about how the model was run or saved: the suite decides that."""
 _COMMON = ("rope_scaling", "per_layer_config", "per_layer_attributes")

@@ -19,6 +19,7 @@ from tunefront.methods.base import Batch
 
 IGNORED: list[dict[str, Any]] = [
     {"return_dict": False},
+    {"slow_but_exact": True, "pretraining_tp": 4},
     {"use_return_dict": False},
     {"torchscript": True},
     {"output_hidden_states": True},
