@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tests import ROOT
-from tunefront.bench.cli.matrix_screen import NO, by_method, cell_text, legend, reasons
+from tunefront.bench.cli.matrix_screen import by_method, cell_text, legend, reasons
 from tunefront.bench.execution.capabilities import ARCHITECTURES, Capability, capabilities, default_methods
 from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS
 
@@ -24,20 +24,24 @@ def by_methods(found: Sequence[Capability]) -> str:
 
 
 def by_architectures(found: Sequence[Capability]) -> str:
-    """The table of architectures by methods: how each starts, or that it does not run; and the reasons."""
-    table = by_method(found)
+    """The table of architectures: how many methods run on each, and those that do not, with the numbers of the reasons
+    under the table."""
     architectures = list(dict.fromkeys(each.architecture for each in found))
-    rows = [
-        [f"`{name}`", *((row[name].start or "+") if row[name].runs else NO for row in table.values())]
-        for name in architectures
-    ]
-    signs = (
-        "Training starts = at the pretrained model to the bit, ≈ near it, ≠ elsewhere; + modules are added later; "
-        f"{NO} does not run there. Found by trying each on a tiny random model. A name after a dash is a variant."
-    )
-    return "\n".join(
-        [_markdown(["architecture", *(f"`{name}`" for name in table)], rows), "", signs, "", *_reasons(found)]
-    )
+    numbers = {
+        reason: number for number, reason in enumerate(dict.fromkeys(filter(None, (each.reason for each in found))), 1)
+    }
+    rows = []
+    for name in architectures:
+        here = [each for each in found if each.architecture == name]
+        grouped: dict[int, list[str]] = {}
+        for each in here:
+            if each.reason is not None:
+                grouped.setdefault(numbers[each.reason], []).append(f"`{each.method}`")
+        exceptions = "; ".join(f"{', '.join(names)} ({number})" for number, names in grouped.items())
+        rows.append([f"`{name}`", f"{sum(each.runs for each in here)} of {len(here)}", exceptions])
+    said = "Found by trying each method on a tiny random model. A name after a dash is a variant. The reasons:"
+    reasons = [f"{number}. {reason}" for reason, number in numbers.items()]
+    return "\n".join([_markdown(["architecture", "methods that run", "that do not"], rows), "", said, "", *reasons, ""])
 
 
 def _reasons(found: Sequence[Capability]) -> list[str]:
