@@ -29,7 +29,7 @@ from tunefront.bench.models.weights import headers, size
 from tunefront.bench.probe.proposal import Proposal, propose
 from tunefront.bench.quiet import quiet
 from tunefront.bench.settings import RunConfig, resolve_recipe
-from tunefront.methods.base import Method
+from tunefront.methods.base import Method, Unsupported
 from tunefront.methods.sites import SITES, Sites
 from tunefront.methods.spelling import label
 
@@ -119,6 +119,7 @@ def probe(
     model = fake_pretrained(name, None if folder is not None else ROWS)
     limits.check(name, ROWS)
     backbone = _backbone(model)
+    embeddings = _embeddings(backbone)
     recorded = is_recorded(model.sites)
     proposal = None if recorded or not find_sites else _proposed(name, model, on_step)
     tried = _try_all(methods, name, on_step)
@@ -127,7 +128,6 @@ def probe(
         with _using(model.config.model_type, proposal.sites):
             then = _try_all(methods, name, on_step)
     stored = None if folder is None else headers(folder)
-    embeddings = int(backbone.model.get_input_embeddings().weight.shape[0])
     return Probe(
         name=name,
         architecture=str(model.config.model_type),
@@ -153,7 +153,11 @@ def probe(
 
 
 def _backbone(source: FakePretrained | Pretrained) -> Backbone:
-    return source.fresh_copy(ROWS.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
+    """The model on synthetic rows; UserError if its own forward pass fails."""
+    try:
+        return source.fresh_copy(ROWS.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
+    except Unsupported as reason:
+        raise UserError(f"{reason}.") from reason
 
 
 def _try_all(methods: Sequence[Method], name: str, on_step: Callable[[str], None]) -> tuple[Tried, ...]:
@@ -176,7 +180,7 @@ def _tried(method: Method, name: str) -> Tried:
     except UserError:
         raise
     except Exception as error:  # of a site that does not fit: a proposal is a guess
-        return Tried(label(method), in_short(error))
+        return Tried(label(method), f"trying it on tensors without values fails ({in_short(error)})")
     reason = None if record.status == "planned" else record.reason or "no reason"
     return Tried(label(method), reason, record.parameters.trainable)
 
@@ -204,6 +208,17 @@ def _using(architecture: str, sites: Sites) -> Iterator[None]:
     finally:
         del known[architecture]
         fake_pretrained.cache_clear()
+
+
+def _embeddings(backbone: Backbone) -> int:
+    """The rows of the embedding; UserError for a model that has none (CANINE hashes letters)."""
+    try:
+        return int(backbone.model.get_input_embeddings().weight.shape[0])
+    except (NotImplementedError, AttributeError) as error:
+        raise UserError(
+            f"{type(backbone.model).__name__} has no embedding with a row for each token, which is needed here. Give a "
+            "model that has one."
+        ) from error
 
 
 def _room(backbone: Backbone) -> int | None:

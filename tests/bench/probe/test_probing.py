@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from tests.bench.models.families.test_logits import added_model
 from tests.bench.models.others import OTHERS
 from tests.toys import shipped
 from tunefront import probe
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution import capabilities
 from tunefront.bench.models.sites_file import as_toml
+from tunefront.bench.models.tiny import make_backbone
 from tunefront.bench.probe import probing
 from tunefront.methods.sites import SITES
 
@@ -54,6 +56,18 @@ def test_a_method_that_does_not_run_has_a_reason(folders: dict[str, str]) -> Non
     encoder = {tried.method: tried for tried in probe(folders["bert"]).methods}
     assert not encoder["icl"].runs
     assert "encoder" in str(encoder["icl"].reason)
+
+
+def test_a_model_without_an_embedding_of_tokens_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="CanineModel"):
+        probe(str(make_backbone(tmp_path / "canine", "canine")))
+
+
+def test_a_pass_that_depends_on_values_is_no_reason_not_to_run(tmp_path: Path) -> None:
+    """JetMoE splits its tokens by the sizes that its router finds."""
+    (full,) = (tried for tried in probe(added_model(tmp_path / "m", "jetmoe")).methods if tried.method == "full")
+    assert "without values" in str(full.reason)
+    assert "may still run" in str(full.reason)
 
 
 def test_every_method_is_tried(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
