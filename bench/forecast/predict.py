@@ -69,14 +69,14 @@ def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None,
         raise
     except BaseException as error:  # a user's own method may raise anything; a run would record a failure
         if cell.method_file is not None:
-            reason = f"the method raised an error: {in_short(error)}"
+            told = f"the method raised an error: {in_short(error)}"
         elif not is_recorded(model.sites) and not is_file(cell.backbone):  # routing by values (JetMoE), and others
-            reason = (
+            told = (
                 f"costs are planned on tensors without values, on which it fails ({in_short(error)}); it may still run"
             )
         else:
             raise
-        return run_cell.record_of(cell, identity, surroundings, "skipped", reason)
+        return run_cell.record_of(cell, identity, surroundings, "skipped", told)
     return run_cell.record_of(
         cell, identity, surroundings, "planned", costs=_predicted(costs, lengths is not None, machine is not None)
     )
