@@ -26,16 +26,20 @@ def quiet_libraries() -> None:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Silences the progress bars and warnings of transformers inside this block."""
+    """Silences the progress bars and warnings of transformers inside this block, and torch's about fake tensors."""
     from transformers.utils import logging as transformers_logging
 
+    fakes = logging.getLogger("torch._subclasses.fake_tensor")  # it logs the traceback of what is caught elsewhere
     level, bars = transformers_logging.get_verbosity(), transformers_logging.is_progress_bar_enabled()
+    was_off = fakes.disabled
+    fakes.disabled = True
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(level)
+        fakes.disabled = was_off
         if bars:
             transformers_logging.enable_progress_bar()
 

@@ -15,6 +15,10 @@ _PLACES = frozenset(
 )
 
 
+_SAID = {"fused_projection": "projections of attention", "linears": "linear layers"}
+"""What derived places are called."""
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Unrecorded(Sites):
     """The sites of an architecture that has no record.
@@ -27,8 +31,9 @@ class Unrecorded(Sites):
 
     def __getattribute__(self, name: str) -> Any:  # Any: as the fields
         if name in _PLACES:
+            place = _SAID.get(name, name)
             raise Unsupported(
-                f"the architecture {self.model_type} has no record of sites, which this needs ({name}); "
+                f"the architecture {self.model_type} has no record of sites, which this needs ({place}); "
                 "`tunefront probe MODEL` proposes one, and --sites FILE.toml uses it"
             )
         return super().__getattribute__(name)

@@ -22,6 +22,7 @@ from tunefront.bench.models.tiny import (
     make_backbone,
     make_language_model,
 )
+from tunefront.methods.sites import SITES
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
@@ -66,6 +67,16 @@ def one_thread() -> None:
     import torch
 
     torch.set_num_threads(int(os.environ.get("TUNEFRONT_TEST_THREADS", "1")))
+
+
+@pytest.fixture(autouse=True)
+def own_sites() -> Iterator[None]:
+    """Records of sites that a test adds are forgotten after it."""
+    before = dict(SITES)
+    yield
+    if before != SITES:
+        SITES.clear()
+        SITES.update(before)
 
 
 @pytest.fixture(autouse=True)

@@ -143,6 +143,7 @@ def load_checkpoint(
     name, cell = backbone or manifest.backbone, manifest.cell()
     torch.set_num_threads(cell.config.threads)
     check_backbone(manifest, name)
+    check_sites(manifest, name)
     demonstrations = tuple(row.row() for row in manifest.demonstrations)
     task = manifest.task.task(demonstrations)
     pretrained = session.pretrained(name, device or _device(cell.config.device))
@@ -211,6 +212,22 @@ def check_backbone(manifest: Manifest, name: str) -> None:
         f"the checkpoint of {manifest.title} was trained on {manifest.backbone} ({manifest.architecture}, files of "
         f"sha256 {manifest.backbone_fingerprint[:12]}), and {name} is another model: {what} (sha256 {known[:12]}). "
         "Give the model that it was trained on with --backbone, or train again on this one."
+    )
+
+
+def check_sites(manifest: Manifest, name: str) -> None:
+    """UserError if the sites of the backbone are not those on which the checkpoint was trained: its modules would act
+    elsewhere, or its head would read other states."""
+    from tunefront.bench.models.config import sites_fingerprint
+    from tunefront.bench.models.sites_file import added_sites
+
+    if manifest.sites_fingerprint in (None, sites_fingerprint(name)):
+        return
+    added = manifest.architecture in added_sites()
+    advice = "the file that the run had, or none if it had none" if added else "the file that the run had"
+    raise UserError(
+        f"the checkpoint of {manifest.title} was trained with another record of sites of {manifest.architecture} than "
+        f"is used now. Give --sites {advice}, or train again with --keep checkpoints."
     )
 
 

@@ -111,6 +111,7 @@ class Manifest(_Part):
 
     `key` and `label` are those of its record, `recipe`, `settings` and `versions` as there; `method` is spelled without
     the files that it read, whose content is in the tensors; `method_file` is the user's file that defines it;
+    `sites_fingerprint` is that of the sites on which it acted, None in files that do not say it;
     `demonstrations` are the rows that prompts show, or from which training started, in drawn order, and `n_kept` how
     many of them were read for each prompt prefix; `servable` are the forms in which the fitted method can be exported.
     """
@@ -125,6 +126,7 @@ class Manifest(_Part):
     seed: int
     backbone: str
     backbone_fingerprint: str
+    sites_fingerprint: str | None = None
     architecture: str
     task: StoredTask
     template: StoredTemplate | None = None

@@ -153,6 +153,7 @@ class Setup:
             seed=cell.seed,
             backbone=cell.backbone,
             backbone_fingerprint=identity.fingerprints["backbone"],
+            sites_fingerprint=identity.fingerprints["sites"],
             architecture=self.pretrained.config.model_type,
             task=StoredTask.of(self.task),
             template=None if prompting is None else StoredTemplate.of(prompting.template),

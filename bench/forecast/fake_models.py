@@ -15,6 +15,7 @@ from tunefront.bench.data.task import Task
 from tunefront.bench.forecast.presets import config_of, fake_model, faking, presets
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.meters.storage import safetensors_bytes
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.config import config_at, sites_of
 from tunefront.bench.models.families import Backbone, Prompting
 from tunefront.bench.models.fast_copy import CopyTemplate
@@ -25,6 +26,7 @@ from tunefront.bench.models.pretrained import Pooled, family_for
 from tunefront.bench.models.tokenizer_files import tokenizer_of
 from tunefront.bench.models.weights import headers
 from tunefront.methods.base import Method
+from tunefront.methods.sites import SITES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,9 +96,17 @@ class FakePretrained:
         return pooling
 
 
-@functools.lru_cache(maxsize=8)
 def fake_pretrained(name: str, lengths: SyntheticRows | None = None) -> FakePretrained:
-    """The fake model of a backbone, made once per process."""
+    """The fake model of a backbone, made once per process as long as its architecture has the same record of sites."""
+    made = _made(name, lengths)
+    if SITES.get(made.config.model_type) is not (made.sites if is_recorded(made.sites) else None):
+        _made.cache_clear()
+        made = _made(name, lengths)
+    return made
+
+
+@functools.lru_cache(maxsize=8)
+def _made(name: str, lengths: SyntheticRows | None) -> FakePretrained:
     return FakePretrained(name, lengths)
 
 

@@ -19,6 +19,7 @@ from tunefront.bench.forecast.limits import too_long
 from tunefront.bench.forecast.machine import Machine
 from tunefront.bench.forecast.presets import is_file
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
+from tunefront.bench.models.architectures import is_recorded
 from tunefront.bench.models.families import LanguageModel
 from tunefront.bench.models.scoring.prompted import PromptedExamples
 from tunefront.bench.records import CpuSeconds, ExamplesPerSecond, Record, Seconds
@@ -67,11 +68,15 @@ def _predict(cell: Cell, lengths: SyntheticRows | None, machine: Machine | None,
     except (UserError, KeyboardInterrupt):
         raise
     except BaseException as error:  # a user's own method may raise anything; a run would record a failure
-        if cell.method_file is None:
+        if cell.method_file is not None:
+            told = f"the method raised an error: {in_short(error)}"
+        elif not is_recorded(model.sites) and not is_file(cell.backbone):  # routing by values (JetMoE), and others
+            told = (
+                f"costs are planned on tensors without values, on which it fails ({in_short(error)}); it may still run"
+            )
+        else:
             raise
-        return run_cell.record_of(
-            cell, identity, surroundings, "skipped", f"the method raised an error: {in_short(error)}"
-        )
+        return run_cell.record_of(cell, identity, surroundings, "skipped", told)
     return run_cell.record_of(
         cell, identity, surroundings, "planned", costs=_predicted(costs, lengths is not None, machine is not None)
     )

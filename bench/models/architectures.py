@@ -33,7 +33,6 @@ MODELS = {
     "camembert": "CamemBERT",
     "cohere": "Command R, Aya Expanse",
     "cohere2": "Command R7B",
-    "deberta": "DeBERTa",
     "deberta-v2": "DeBERTa v2 and v3",
     "distilbert": "DistilBERT",
     "electra": "ELECTRA",

@@ -76,7 +76,10 @@ def _text(path: str) -> str:
     """The text of the file; UserError if it cannot be read."""
     try:
         with open_ordinary(expanded(path)) as file:
-            return file.read(MOST_BYTES).decode("utf-8-sig")
+            content = file.read(MOST_BYTES + 1)
+        if len(content) > MOST_BYTES:
+            raise UserError(f"--sites {path} has more than {MOST_BYTES:,} bytes; it has tables of a few lines each.")
+        return content.decode("utf-8-sig")
     except NotOrdinary as error:
         raise UserError(f"--sites {path} is {error.strerror}; give a .toml file.") from error
     except OSError as error:
@@ -109,6 +112,8 @@ def _record(label: str, table: object) -> Sites:
     for name in table:
         if name not in _FIELDS:
             raise UserError(f"{label} {unknown('field', name, _FIELDS)}")
+    if "block" not in table:
+        raise UserError(rf"{label} has no block, the layers of the model, such as block = 'layers\.(\d+)'.")
     values: dict[str, Any] = {  # Any: as the fields
         name: None for name, field in _FIELDS.items() if field.default is MISSING and field.default_factory is MISSING
     }

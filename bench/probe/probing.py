@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.capabilities import default_methods
 from tunefront.bench.forecast import limits
 from tunefront.bench.forecast.fake_models import FakePretrained, fake_pretrained, folder_of
@@ -26,7 +28,7 @@ from tunefront.bench.models.weights import headers, size
 from tunefront.bench.probe.proposal import Proposal, propose
 from tunefront.bench.probe.trying import ROWS, Tried, tried
 from tunefront.bench.quiet import quiet
-from tunefront.methods.base import Method
+from tunefront.methods.base import Method, Unsupported
 from tunefront.methods.sites import SITES, Sites
 from tunefront.methods.spelling import label
 
@@ -98,6 +100,7 @@ def probe(
     model = fake_pretrained(name, None if folder is not None else ROWS)
     limits.check(name, ROWS)
     backbone = _backbone(model)
+    embeddings = _embeddings(backbone)
     recorded = is_recorded(model.sites)
     proposal = None if recorded or not find_sites else _proposed(name, model, on_step)
     now = _try_all(methods, name, on_step)
@@ -105,8 +108,9 @@ def probe(
     if proposal is not None:
         with _using(model.config.model_type, proposal.sites):
             then = _try_all(methods, name, on_step)
+    if not any(each.runs for each in (*now, *then)):
+        raise UserError(f"no method runs on {name}: {now[0].method}: {now[0].reason}.")
     stored = None if folder is None else headers(folder)
-    embeddings = int(backbone.model.get_input_embeddings().weight.shape[0])
     return Probe(
         name=name,
         architecture=str(model.config.model_type),
@@ -132,14 +136,24 @@ def probe(
 
 
 def _backbone(source: FakePretrained | Pretrained) -> Backbone:
-    return source.fresh_copy(ROWS.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
+    """The model on synthetic rows; UserError if its own forward pass fails."""
+    try:
+        return source.fresh_copy(ROWS.task(source.sites.family), seed=0, prompting=Prompting(PlainTextTemplate()))
+    except Unsupported as reason:
+        raise UserError(f"{reason}.") from reason
 
 
 def _try_all(methods: Sequence[Method], name: str, on_step: Callable[[str], None]) -> tuple[Tried, ...]:
+    """Every method on tensors without values; where that fails, on the model's own weights if there are any."""
     found = []
+    real = functools.cache(lambda: Pretrained(name, torch.device("cpu")))
     for method in methods:
         on_step(f"trying {label(method)}")
-        found.append(tried(method, fake_pretrained(name, ROWS)))
+        result = tried(method, fake_pretrained(name, ROWS))
+        if not result.certain and folder_of(name) is not None:
+            with quiet():
+                result = tried(method, real())
+        found.append(result)
     return tuple(found)
 
 
@@ -160,12 +174,21 @@ def _using(architecture: str, sites: Sites) -> Iterator[None]:
     """Uses a record within the block."""
     known: MutableMapping[str, Sites] = SITES
     known[architecture] = sites
-    fake_pretrained.cache_clear()
     try:
         yield
     finally:
         del known[architecture]
-        fake_pretrained.cache_clear()
+
+
+def _embeddings(backbone: Backbone) -> int:
+    """The rows of the embedding; UserError for a model that has none (CANINE hashes letters)."""
+    try:
+        return int(backbone.model.get_input_embeddings().weight.shape[0])
+    except (NotImplementedError, AttributeError) as error:
+        raise UserError(
+            f"{type(backbone.model).__name__} has no embedding with a row for each token, which is needed here. Give a "
+            "model that has one."
+        ) from error
 
 
 def _room(backbone: Backbone) -> int | None:

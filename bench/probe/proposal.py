@@ -81,7 +81,7 @@ class _Search:
             "absent": None if complete else "some of its blocks have no feed-forward of linear layers",
             "norms": self._paths(norms),
             "final_norm": self._final_norm(norms),
-            "pooling": "pooler" if pooling == "pooler" else "first",
+            "pooling": pooling or "first",
             "family": self.backbone.sites.family,
         }
         values["repeated"] = frozenset(self._repeated({name: values[name] for name in (*sites, *_OUTPUTS)}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -70,17 +70,29 @@ def roles_by_trial(model: nn.Module, block: str, linears: Sequence[str], run: Ru
     order = [call for call in called if is_linear(model.get_submodule(call.path)) or call.path in attentions]
     for attention in attentions:
         place = next(number for number, call in enumerate(order) if call.path == attention)
+        query, value = plain.attended[attention][0], plain.attended[attention][2]
+        read, written = query.shape[1] * value.shape[3], _width_of_block(model, block, found)
         after = [call.path.removeprefix(f"{block}.") for call in order[place + 1 :]]
         output = next((path for path in after if path not in found and path in linears), None)
-        if output is not None:
+        if output is not None and _shape(model, f"{block}.{output}") in ((read, written), (read, None)):
             found[output] = OUTPUT
     rest = [call for call in order if call.path.removeprefix(f"{block}.") in set(linears) - set(found)]
     found |= {path.removeprefix(f"{block}."): role for path, role in _feed_forward(model, rest, run).items()}
     return found
 
 
+def _shape(model: nn.Module, path: str) -> tuple[int, int]:
+    leaf = model.get_submodule(path)
+    return width(model, leaf, "in"), width(model, leaf, "out")
+
+
+def _width_of_block(model: nn.Module, block: str, found: Mapping[str, str]) -> int | None:
+    """The width of the states that a block's projections read; None if none was found."""
+    return next((_shape(model, f"{block}.{path}")[0] for path in found), None)
+
+
 def _projection(model: nn.Module, path: str, attention: str, plain: Timeline, run: Run) -> str | None:
-    """The projection that a layer computes in its attention, None if it computes none."""
+    """The projection that a layer computes in its attention, as wide as what it makes there; None if it is none."""
     with changed_output(model.get_submodule(path)):
         now = run().attended[attention]
     changed = [
@@ -89,7 +101,10 @@ def _projection(model: nn.Module, path: str, attention: str, plain: Timeline, ru
         if not torch.equal(before, after)
     ]
     if len(changed) == 1:
-        return changed[0]
+        made = plain.attended[attention][PROJECTIONS.index(changed[0])]
+        shared = getattr(model.config, "num_key_value_heads", None) or made.shape[1]  # repeated before the products
+        widths = {made.shape[1] * made.shape[3], *({shared * made.shape[3]} if changed[0] != "query" else ())}
+        return changed[0] if _shape(model, path)[1] in widths else None
     return FUSED if len(changed) == len(PROJECTIONS) else None
 
 

@@ -1,4 +1,4 @@
-"""Tries a method on a model without values: attached, fitted and scored by one pass of each kind, nothing measured."""
+"""Tries a method on a model, with or without values: attached, fitted and scored by one pass of each kind."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from tunefront.bench.forecast.fake_models import FakePretrained
 from tunefront.bench.forecast.harness import PredictingHarness
 from tunefront.bench.forecast.synthetic import PlainTextTemplate, SyntheticRows
 from tunefront.bench.models.examples import EncodedExamples
+from tunefront.bench.models.pretrained import Pretrained
 from tunefront.bench.quiet import quiet
 from tunefront.bench.records import PhaseFlops
 from tunefront.bench.settings import RunConfig, resolve_recipe
@@ -29,11 +30,13 @@ ROWS = SyntheticRows(tokens=8, train_rows=8, test_rows=2)
 
 @dataclass(frozen=True)
 class Tried:
-    """A method on the model: `reason` says why it does not run, None if it does; `trained_params` count the head."""
+    """A method on the model: `reason` says why it does not run, None if it does; `trained_params` count the head. It is
+    not `certain` if the trial itself failed: on tensors without values, a pass that depends on values does."""
 
     method: str
     reason: str | None
     trained_params: int | None = None
+    certain: bool = True
 
     @property
     def runs(self) -> bool:
@@ -41,7 +44,7 @@ class Tried:
         return self.reason is None
 
 
-def tried(method: Method, model: FakePretrained) -> Tried:
+def tried(method: Method, model: FakePretrained | Pretrained) -> Tried:
     """The method on synthetic rows of this model."""
     rows = replace(ROWS, train_rows=max(ROWS.train_rows, method.fewest_rows))
     recipe = resolve_recipe(method, {"batch_size": 2, "steps": 1})
@@ -60,7 +63,7 @@ def tried(method: Method, model: FakePretrained) -> Tried:
     except UserError:
         raise
     except Exception as error:  # of a site that does not fit: a proposal is a guess
-        return Tried(label(method), in_short(error))
+        return Tried(label(method), f"trying it fails ({in_short(error)})", certain=False)
     return Tried(label(method), None, sum(parameter.numel() for parameter in setup.backbone.trainable().values()))
 
 

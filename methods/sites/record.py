@@ -17,17 +17,17 @@ class Sites:
     checkpoints have one). `sublayer_output` is what a Houlsby adapter follows: the output dropout if it is a module,
     else the output projection; `ffn_output` is the same for the feed-forward sublayer only. `norms` are all layer
     norms, including the embedding's; `final_norm` is the one after the last block (of the decoder, if there are two),
-    None if the architecture has none; it may match nothing if only some checkpoints have it. `pooling` is what the head
-    reads: `pooler` (the checkpoint's own pooler), `first` (the first token's state); the folder's pooling
-    configuration (`mean`) takes precedence. `head_activation` is the activation of the extra dense layer in the
-    architecture's published classification head, None if the head is one linear layer. `repeated` names sites that are
-    called more than once in a forward pass; it includes `block` if whole blocks are (ALBERT). A site is None if a fused
-    projection does its work; `fused` is that projection's path in a block; its output is the queries, then the keys,
-    then the values of all heads, or, with `fused_by_head`, of one head of keys after another, each with the heads of
-    queries that read it; the widths follow from the shapes (see `Fused`). Of a fused gate and up projection (Phi-3),
-    `ffn_up` is the whole: what it reads is what a feed-forward reads. Other sites that are None have their reason in
-    `absent`: the experts of a mixture are stacked tensors, which no layer of their own multiplies, so there is nothing
-    to hook.
+    None if the architecture has none; it may match nothing if only some checkpoints have it. `pooling` is what the
+    head reads: `pooler` (the checkpoint's own pooler), `first` (the first token's state) or `mean` (over the states of
+    the tokens); the folder's pooling configuration takes precedence. `head_activation` is the activation of the extra
+    dense layer in the architecture's published classification head, None if the head is one linear layer. `repeated`
+    names sites that are called more than once in a forward pass; it includes `block` if whole blocks are (ALBERT). A
+    site is None if a fused projection does its work; `fused` is that projection's path in a block; its output is the
+    queries, then the keys, then the values of all heads, or, with `fused_by_head`, of one head of keys after another,
+    each with the heads of queries that read it; the widths follow from the shapes (see `Fused`). Of a fused gate and
+    up projection (Phi-3), `ffn_up` is the whole: what it reads is what a feed-forward reads. Other sites that are None
+    have their reason in `absent`: the experts of a mixture are stacked tensors, which no layer of their own
+    multiplies, so there is nothing to hook.
     """
 
     block: str
@@ -69,7 +69,7 @@ class Sites:
         unknown = self.repeated - {field.name for field in fields(self)}
         if unknown:
             raise ValueError(f"repeated names sites, got {sorted(unknown)}")
-        if self.pooling not in ("pooler", "first"):
-            raise ValueError(f"pooling must be pooler or first, got {self.pooling!r}")
+        if self.pooling not in ("pooler", "first", "mean"):
+            raise ValueError(f"pooling must be pooler, first or mean, got {self.pooling!r}")
         if self.family not in ("encoder", "decoder", "seq2seq"):
             raise ValueError(f"family must be encoder, decoder or seq2seq, got {self.family!r}")

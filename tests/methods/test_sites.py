@@ -213,7 +213,7 @@ def test_impossible_records_are_refused() -> None:
     known: dict[str, Any] = dict.fromkeys(REGEXES, "x")
     with pytest.raises(ValueError, match=r"repeated names sites, got \['kee'\]"):
         Sites(**known, repeated=frozenset({"kee"}))
-    with pytest.raises(ValueError, match="pooling must be pooler or first, got 'max'"):
+    with pytest.raises(ValueError, match="pooling must be pooler, first or mean, got 'max'"):
         Sites(**known, pooling="max")
     with pytest.raises(ValueError, match="family must be encoder, decoder or seq2seq, got 'gpt'"):
         Sites(**known, family="gpt")

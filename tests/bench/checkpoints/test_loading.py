@@ -25,6 +25,7 @@ from tunefront.bench.models.checkpoints import MANIFEST, header
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.methods.base import Method
+from tunefront.methods.sites import SITES, Sites
 from tunefront.methods.spelling import parse
 
 
@@ -123,6 +124,19 @@ def test_another_backbone_is_refused_by_name(backbones: dict[str, str], tmp_path
     assert open_checkpoint(record_path(store, record), backbone=str(moved))
     with pytest.raises(UserError, match="its files differ"):
         open_checkpoint(record_path(store, record), backbone=str(altered))
+
+
+@pytest.mark.parametrize("method", ["features", "ia3"])
+def test_other_sites_than_in_training_are_refused(
+    method: str, backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its tensors fit, but a head that reads the first token's state was trained on the pooler's."""
+    store, (record,) = ran(alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), (method,)), tmp_path / "out")
+    assert open_checkpoint(record_path(store, record))
+    monkeypatch.setitem(SITES, "bert", Sites(**{**vars(SITES["bert"]), "pooling": "first"}))
+    with pytest.raises(UserError, match="--sites") as error:
+        open_checkpoint(record_path(store, record))
+    assert "bert" in str(error.value)
 
 
 def changed(content: bytes, **fields: object) -> bytes:

@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tunefront import run
 from tunefront.bench.errors import UserError
-from tunefront.bench.models.sites_file import added_sites, as_toml, read_sites, use_sites
+from tunefront.bench.models.sites_file import MOST_BYTES, added_sites, as_toml, read_sites, use_sites
 from tunefront.methods.sites import SITES
 
 BERT = "\n".join(line for line in as_toml("ernie", SITES["bert"]).splitlines())
-
-
-@pytest.fixture(autouse=True)
-def forgotten_sites(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test adds is forgotten."""
-    before = dict(SITES)
-    yield
-    SITES.clear()
-    SITES.update(before)
 
 
 def written(folder: Path, text: str) -> str:
@@ -58,14 +48,16 @@ def test_the_records_of_a_file_are_added_or_take_the_place_of_others(tmp_path: P
         ("x = 1", ("[x]", "table")),
         ("[x", ("TOML",)),
         ("[x]\nquerry = 'a'", ("querry", "'query'")),
-        ("[x]\nquery = 3", ("query", "text", "3")),
-        ("[x]\nquery = '('", ("query", "regular expression")),
+        ("[x]\nblock = '(x)'\nquery = 3", ("query", "text", "3")),
+        ("[x]\nblock = '(x)'\nquery = '('", ("query", "regular expression")),
         ("[x]\nblock = 'layers'", ("block", "group")),
-        ("[x]\nfused_by_head = 'yes'", ("fused_by_head", "true or false")),
-        ("[x]\nrepeated = 'query'", ("repeated", "list")),
-        ("[x]\nrepeated = ['nothing']", ("repeated", "nothing")),
-        ("[x]\nfamily = 'vision'", ("family", "vision")),
-        ("[x]\npooling = 'max'", ("pooling", "max")),
+        ("[x]\nquery = 'q'", ("no block",)),
+        ("#" * MOST_BYTES + "\n[x]", ("bytes",)),
+        ("[x]\nblock = '(x)'\nfused_by_head = 'yes'", ("fused_by_head", "true or false")),
+        ("[x]\nblock = '(x)'\nrepeated = 'query'", ("repeated", "list")),
+        ("[x]\nblock = '(x)'\nrepeated = ['nothing']", ("repeated", "nothing")),
+        ("[x]\nblock = '(x)'\nfamily = 'vision'", ("family", "vision")),
+        ("[x]\nblock = '(x)'\npooling = 'max'", ("pooling", "max")),
         ("a = " + "[" * 5000 + "]" * 5000, ("nested",)),
     ],
 )

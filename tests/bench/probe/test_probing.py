@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from tests.bench.models.families.test_logits import added_model
 from tests.bench.models.others import OTHERS
 from tests.toys import shipped
 from tunefront import probe
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution import capabilities
 from tunefront.bench.models.sites_file import as_toml
+from tunefront.bench.models.tiny import make_backbone
 from tunefront.bench.probe import probing
 from tunefront.methods.sites import SITES
 
@@ -56,6 +58,20 @@ def test_a_method_that_does_not_run_has_a_reason(folders: dict[str, str]) -> Non
     assert "encoder" in str(encoder["icl"].reason)
 
 
+def test_a_model_without_an_embedding_of_tokens_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="CanineModel"):
+        probe(str(make_backbone(tmp_path / "canine", "canine")))
+
+
+def test_a_pass_that_depends_on_values_is_tried_on_the_weights(tmp_path: Path) -> None:
+    """JetMoE splits its tokens by the sizes that its router finds; a router is no projection."""
+    found = probe(added_model(tmp_path / "m", "jetmoe"))
+    assert {"full", "icl", "features"} <= {tried.method for tried in found.methods if tried.runs}
+    assert found.proposal is not None
+    assert found.proposal.sites.query is None
+    assert any("router" in path for path in found.proposal.unknown)
+
+
 def test_every_method_is_tried(folders: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(probing, "default_methods", capabilities.default_methods)
     found = {tried.method.split(":")[0] for tried in probe(folders["bert"]).methods}
@@ -77,16 +93,11 @@ def test_a_proposal_lets_more_methods_run(name: str, others: dict[str, str]) -> 
 
 
 def test_the_file_of_a_proposal_is_used(others: dict[str, str], tmp_path: Path) -> None:
-    before = dict(SITES)
     found = probe(others["ernie"])
     assert found.proposal is not None
     file = tmp_path / "sites.toml"
     file.write_text(as_toml("ernie", found.proposal.sites), encoding="utf-8")
-    try:
-        with_file = probe(others["ernie"], sites=[str(file)])
-    finally:
-        SITES.clear()
-        SITES.update(before)
+    with_file = probe(others["ernie"], sites=[str(file)])
     assert with_file.sites is not None
     assert with_file.methods == found.methods_then
 

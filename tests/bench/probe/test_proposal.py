@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tunefront.bench.models.sites_file import as_toml
 from tunefront.bench.models.tiny import FAMILIES, LANGUAGE_MODELS, MORE_FAMILIES, MORE_LANGUAGE_MODELS
 from tunefront.bench.probe.proposal import Proposal, propose
 from tunefront.methods.inject import matching
-from tunefront.methods.sites import SITES, Sites
+from tunefront.methods.sites import Sites
 from tunefront.methods.unrecorded import unrecorded
 
 CHOSEN = {"distilbert": {"sublayer_output", "ffn_output"}, "deberta-v2": set()}
@@ -91,12 +90,9 @@ def test_a_proposal_leaves_no_linear_layer_out(name: str, others: dict[str, str]
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Iterator[str]:
-    """A model nobody has recorded; what a test adds is forgotten."""
-    before = dict(SITES)
-    yield renamed.save(tmp_path / "odd")
-    SITES.clear()
-    SITES.update(before)
+def odd(tmp_path: Path) -> str:
+    """A model nobody has recorded."""
+    return renamed.save(tmp_path / "odd")
 
 
 def test_leaves_of_names_without_a_meaning_are_found_by_what_they_do(odd: str) -> None:
