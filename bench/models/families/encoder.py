@@ -112,9 +112,17 @@ class Encoder(Family):
             _CHECKED.add((key, self.pooling))
         self.needs_separate_rows = key in _READ_PADDING
 
+    @property
+    def _words(self) -> int:
+        """Ids that the model takes: the rows of its embedding, or the tokenizer's size if it has none (CANINE)."""
+        try:
+            return int(self.model.get_input_embeddings().weight.shape[0])
+        except (NotImplementedError, AttributeError):
+            return len(self.tokenizer)
+
     def _reads_padding(self) -> bool:
         """Whether the pooled states of rows of two lengths differ from those of each row alone, without padding."""
-        words, padding = self.model.get_input_embeddings().weight.shape[0], self.padding("input_ids")
+        words, padding = self._words, self.padding("input_ids")
         known = [word for word in range(words) if word != padding][:64]
         most = min(9, longest_input(self.model.config, self.tokenizer))
         if min(len(known), most) < 2:
@@ -135,7 +143,7 @@ class Encoder(Family):
 
     def _check_attention(self) -> None:
         """UserError if the pooled token does not attend to the others."""
-        words = self.model.get_input_embeddings().weight.shape[0]
+        words = self._words
         ids = torch.tensor([[2, 5, 6, 7], [2, 5, 6, 8]], device=self.model.device) % words
         with evaluating(self.model):
             first, second = self.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
@@ -226,7 +234,7 @@ class Encoder(Family):
         return {"encoder": self.model}
 
     def _run_sample(self, keys: LedKeys) -> object:
-        ids = torch.tensor([[2, 5, 6]], device=self.model.device) % self.model.get_input_embeddings().weight.shape[0]
+        ids = torch.tensor([[2, 5, 6]], device=self.model.device) % self._words
         return self.model(input_ids=ids, attention_mask=torch.ones_like(ids), leads=keys)
 
     def _check_lead(self, lengths: LeadLengths) -> None:
