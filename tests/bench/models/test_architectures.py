@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from tests.bench.models.others import OTHERS
+from tunefront.bench.cli.list import entries
 from tunefront.bench.errors import UserError
-from tunefront.bench.models.architectures import is_recorded, known_sites, own_code_is_ours
+from tunefront.bench.models.architectures import MODELS, is_recorded, known_sites, own_code_is_ours
 from tunefront.bench.models.config import check_backbone, warnings_of
 from tunefront.bench.models.config_files import read
 from tunefront.methods.base import Unsupported
@@ -21,6 +22,15 @@ def test_a_record_is_the_architectures_own() -> None:
     for name, sites in SITES.items():
         assert known_sites(name) is sites
         assert is_recorded(sites)
+
+
+def test_every_record_is_listed_with_models_that_people_know() -> None:
+    assert set(MODELS) == set(SITES)
+    listed = {entry["name"]: entry for entry in entries("architectures")}
+    assert set(listed) == set(SITES)
+    assert listed["bert"]["closed_flops"]
+    assert not listed["mixtral"]["closed_flops"]
+    assert "fused" in str(listed["phi3"]["special"])
 
 
 @pytest.mark.parametrize("name", OTHERS)

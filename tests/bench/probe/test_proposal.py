@@ -122,6 +122,15 @@ def test_a_proposal_runs(odd: str, toy_folder: str, tmp_path: Path) -> None:
     assert trained["layernorm"] == width * (2 * blocks + 1)
 
 
+def test_a_proposal_keeps_what_the_head_reads(others: dict[str, str]) -> None:
+    backbone: Any = fresh_copy(others["ernie"])
+    few = encode(backbone, toy_task()).batch(range(2))
+    for pooling in ("pooler", "first", "mean"):
+        found = propose(backbone, pooling, few)
+        assert found is not None
+        assert found.sites.pooling == pooling
+
+
 def test_names_alone_are_said_to_be_a_guess(folders: dict[str, str]) -> None:
     """For a configuration without weights; a fused projection's order is not known by its name."""
     from tunefront.bench.forecast.fake_models import FakePretrained
