@@ -59,6 +59,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "data": ("FILE", "your own task: a file or a folder"),
         "text": ("COLUMN", "a column of --tunefront-data to read; several with commas"),
         "template": ("T", "a prompt template"),
+        "sites": ("FILE", "a TOML file with records of sites"),
         "set": ("KEY=VALUE", "a field of the recipe or of the run settings"),
     }
     for name, (metavar, text) in repeated.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,11 +67,13 @@ MEANT = Overrides(
 )
 
 
-def test_texts_become_the_same_overrides_as_in_python() -> None:
+def test_texts_become_the_same_overrides_as_in_python(tmp_path: Path) -> None:
     wrong = ErrorCollector()
-    assert Overrides.from_texts(TYPED, wrong) == MEANT
+    file = tmp_path / "sites.toml"
+    file.write_text("[of_a_test]\nquery = 'q'\n" + r"block = 'b\.(\d+)'", encoding="utf-8")
+    assert Overrides.from_texts({**TYPED, "sites": [str(file)]}, wrong) == replace(MEANT, sites=[str(file)])
     assert not wrong.messages
-    assert TYPED.keys() == OPTIONS.keys()
+    assert {*TYPED, "sites"} == OPTIONS.keys()
 
 
 def test_nothing_typed_is_nothing_given() -> None:
