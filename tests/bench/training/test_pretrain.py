@@ -24,6 +24,7 @@ from tunefront.bench.training.mixture import MixtureTask, draw_rows, with_templa
 from tunefront.bench.training.pretrain import CONFIG, RECIPE, Pretraining, pretrain
 from tunefront.bench.training.step import NotFinite
 from tunefront.methods.base import Method, Recipe
+from tunefront.methods.bitfit import BitFit
 from tunefront.methods.features import Features
 from tunefront.methods.full import Full
 from tunefront.methods.houlsby import Houlsby
@@ -281,7 +282,7 @@ def test_pretraining_can_start_from_a_file(language_models: dict[str, str], tmp_
     [
         (Features(), "t5", "features trains a head"),
         (ICL(), "t5", "icl.* has no trainable parameters"),
-        (IA3(), "gpt2", "cannot be pretrained on .*attn.c_attn fuses them"),
+        (BitFit(), "t5", "cannot be pretrained on .*no layer of the backbone has a bias"),
     ],
 )
 def test_methods_that_cannot_be_pretrained_are_an_error(
