@@ -74,8 +74,8 @@ def test_a_method_runs_or_says_why_not(name: str, method: Method, decoders: dict
 
 def widths(name: str) -> tuple[int, int, int, int]:
     """The widths of queries and of keys, what `ffn_up` makes and what `ffn_down` reads."""
-    queries = 48 if name == "qwen3_moe" else 24 if name.startswith("gemma") else 32
-    keys = {"phi": 32, "gptj": 32, "qwen3_moe": 24}.get(name, 12 if name.startswith("gemma") else 16)
+    queries = 48 if name.startswith("qwen3") else 24 if name.startswith("gemma") else 32
+    keys = {"phi": 32, "gptj": 32, "qwen3": 24, "qwen3_moe": 24}.get(name, 12 if name.startswith("gemma") else 16)
     if name in FUSED:
         keys = 8 * FUSED[name][1]
     inner = 128 if name == "bloom" else 64
@@ -87,7 +87,7 @@ def norms(name: str) -> int:
     queries, keys, *_ = widths(name)
     one_norm, four_norms = {"phi", "gptj", "falcon", "cohere", "cohere2"}, {"gemma2", "gemma3_text"}
     in_block = 32 * (1 if name in one_norm else 4 if name in four_norms else 2)
-    of_heads = {"gemma3_text": 2 * 12, "qwen3_moe": 2 * 12, "phi": 2 * 16}  # one for all heads of queries, one of keys
+    of_heads = {"gemma3_text": 2 * 12, "qwen3": 2 * 12, "qwen3_moe": 2 * 12, "phi": 2 * 16}  # of queries, of keys
     of_heads |= dict.fromkeys(("olmo2", "cohere"), queries + keys)
     in_block += of_heads.get(name, 0)
     biased = 2 if name in BIASES else 1
