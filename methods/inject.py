@@ -289,6 +289,11 @@ def is_conv1d(host: nn.Module) -> bool:
     return any(kind.__name__ == "Conv1D" for kind in type(host).__mro__)
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a norm with parameters, by the name of its class: architectures have norms of their own."""
+    return "norm" in type(module).__name__.lower() and next(module.parameters(recurse=False), None) is not None
+
+
 def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
     """The last dimension of a leaf's input or output; for dropout, the hidden size of the model."""
     if isinstance(host, nn.Linear):
@@ -297,10 +302,10 @@ def width(model: nn.Module, host: nn.Module, side: Literal["in", "out"]) -> int:
         return host.embedding_dim
     if is_conv1d(host):
         return int(host.weight.shape[0 if side == "in" else 1])  # type: ignore[index]
-    is_norm, weight = "norm" in type(host).__name__.lower(), getattr(host, "weight", None)
-    if is_norm and weight is not None:  # may be narrower than the model, as for Qwen3's keys
+    named_norm, weight = "norm" in type(host).__name__.lower(), getattr(host, "weight", None)
+    if named_norm and weight is not None:  # may be narrower than the model, as for Qwen3's keys
         return int(weight.shape[-1])
-    if is_norm or isinstance(host, nn.Dropout | nn.Identity):
+    if named_norm or isinstance(host, nn.Dropout | nn.Identity):
         return int(model.config.hidden_size)  # type: ignore[union-attr, arg-type]
     raise Unsupported(f"cannot plug into a {type(host).__name__}; plug into a Linear, Conv1D, Dropout or Embedding")
 

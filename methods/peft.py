@@ -31,7 +31,7 @@ from tunefront.methods.base import (
     Unsupported,
 )
 from tunefront.methods.counterparts import PROMPT, check_prompt
-from tunefront.methods.inject import has_values, matching
+from tunefront.methods.inject import has_values, is_norm, matching
 from tunefront.methods.peft_adapters import (
     CONFIG_FILE,
     TENSORS_FILE,
@@ -301,7 +301,7 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
     if given or "target_modules" not in known or kind in _OWN_TARGETS:
         return arguments
     if isinstance(sites, Unrecorded):
-        norms = [re.escape(path) for path, module in model.named_modules() if _is_norm(module)]
+        norms = [re.escape(path) for path, module in model.named_modules() if is_norm(module)]
         return {**arguments, "target_modules": "|".join(norms) if kind == "LN_TUNING" else "all-linear"}
     chosen: list[str | None] = [sites.norms]
     if "feedforward_modules" in known:
@@ -315,10 +315,6 @@ def _with_targets(backbone: Backbone, kind: str, arguments: dict[str, Any]) -> d
 def _projections(sites: Sites, *separate: str | None) -> list[str | None]:
     """The sites of projections, or the fused one in their place."""
     return list(separate) if all(separate) else [sites.fused_projection]
-
-
-def _is_norm(module: nn.Module) -> bool:
-    return "norm" in type(module).__name__.lower() and getattr(module, "weight", None) is not None
 
 
 def _without_prefix(model: nn.Module, arguments: Mapping[str, Any]) -> dict[str, str]:

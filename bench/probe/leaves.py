@@ -70,11 +70,6 @@ def is_linear(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear) or is_conv1d(module)
 
 
-def is_norm(module: nn.Module) -> bool:
-    """Whether a module is a norm with a weight."""
-    return "norm" in type(module).__name__.lower() and isinstance(getattr(module, "weight", None), Tensor)
-
-
 def block_lists(model: nn.Module) -> list[str]:
     """The paths of the lists of blocks: module lists that hold linear layers, outside of any other such list. A list of
     groups of blocks (ALBERT's) is none."""

@@ -13,9 +13,10 @@ from torch import nn
 from tunefront.bench.models.families import Backbone
 from tunefront.bench.models.families.leads import check_attention, lead_attention
 from tunefront.bench.models.families.logits import FAILURES, evaluating
-from tunefront.bench.probe.leaves import Timeline, block_lists, is_linear, is_norm, leaves, place_in_block
+from tunefront.bench.probe.leaves import Timeline, block_lists, is_linear, leaves, place_in_block
 from tunefront.bench.probe.roles import DOWN, FUSED, OUTPUT, is_fused_by_head, roles_by_name, roles_by_trial
 from tunefront.methods.base import Batch, Unsupported
+from tunefront.methods.inject import is_norm
 from tunefront.methods.sites import Sites
 
 _OUTPUTS = ("sublayer_output", "ffn_output")

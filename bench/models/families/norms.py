@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tunefront.bench.models.families.logits import FAILURES, evaluating
 from tunefront.methods.base import Unsupported
+from tunefront.methods.inject import is_norm
 from tunefront.methods.sites import Sites
 
 if TYPE_CHECKING:
@@ -44,11 +45,7 @@ def other_final_norm(model: PreTrainedModel, sites: Sites, states: Callable[[], 
 
 def trained_norms(model: nn.Module) -> dict[str, nn.Module]:
     """The norms that have parameters, by path."""
-    return {
-        path: module
-        for path, module in model.named_modules()
-        if "norm" in type(module).__name__.lower() and any(True for _ in module.parameters(recurse=False))
-    }
+    return {path: module for path, module in model.named_modules() if is_norm(module)}
 
 
 def site_of(path: str) -> str:
