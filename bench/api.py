@@ -269,11 +269,12 @@ def _records_of(
     cells, lines = compared(expansion.cells)
     for line in lines:
         log.info("%s", line)
+    from tunefront.bench.execution.engines.local import Local
+
     # Methods that the program has imported run in its process; a method given by its file gets a separate process.
     store = Store(out)
-    outcome = arranged(cells, expansion.parts, arrange).run(
-        store, workers, alone=lambda cell: is_given_by_path(type(cell.method))
-    )
+    engine = Local(workers, alone=lambda cell: is_given_by_path(type(cell.method)))
+    outcome = arranged(cells, expansion.parts, arrange).run(store, engine)
     if outcome.interrupted:
         raise KeyboardInterrupt
     for line in find_missing(store.location, outcome.records).lines:

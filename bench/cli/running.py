@@ -32,7 +32,7 @@ from tunefront.bench.files import explain_os_error, is_memory, local_folder
 if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
     from tunefront.bench.cli.titles import Titles
-    from tunefront.bench.execution.engines import Progress
+    from tunefront.bench.execution.engines import Engine, Progress
     from tunefront.bench.execution.grid import Outcome
     from tunefront.bench.records.store import Store
     from tunefront.bench.suites.expand import Expansion
@@ -46,7 +46,7 @@ class Runnable(Protocol):
     @property
     def cells(self) -> Sequence[Cell]: ...
 
-    def run(self, store: Store, workers: int = 1, progress: Progress | None = None, fork: bool = False) -> Outcome: ...
+    def run(self, store: Store, engine: Engine | None = None, progress: Progress | None = None) -> Outcome: ...
 
 
 @dataclass(frozen=True)
@@ -130,6 +130,7 @@ def _run(
         for line in lines:
             announce(errors, line)
         from tunefront.bench.execution.engines import default_workers
+        from tunefront.bench.execution.engines.local import Local
 
         runnable = arranged(cells, expansion.parts, request.arrange)
         display.titles = Titles.of(runnable.cells)
@@ -140,7 +141,7 @@ def _run(
             announce(errors, line)
         display.preparing("looking for records")
         began = monotonic()
-        outcome = runnable.run(store, n_workers, display, fork=True)
+        outcome = runnable.run(store, Local(n_workers, fork=True), display)
     return outcome, display.titles, time_taken(monotonic() - began, predicted) if outcome.ran else ""
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.collector import without_collector
 from tunefront.bench.execution import interruption
-from tunefront.bench.execution.engines import Progress, Silent, Work, inprocess, on_cuda, pool
+from tunefront.bench.execution.engines import Engine, Progress, Silent, Work
 from tunefront.bench.execution.engines.claim import is_complete
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.identity import Identity, Shared
-from tunefront.bench.files import is_memory
-from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record, Searched
 from tunefront.bench.records.store import Store
 
@@ -57,52 +56,28 @@ class AnnouncedBefore:
         """All rounds are planned at once."""
 
 
-def is_users_own(cell: Cell) -> bool:
-    """Whether the cell's method is defined in a user's file, which may do anything to its process."""
-    return cell.method_file is not None
-
-
 @dataclass(frozen=True)
 class Grid:
     """Cells that do not depend on each other."""
 
     cells: Sequence[Cell]
 
-    def run(
-        self,
-        store: Store,
-        workers: int = 1,
-        progress: Progress | None = None,
-        fork: bool = False,
-        alone: Callable[[Cell], bool] = is_users_own,
-    ) -> Outcome:
+    def run(self, store: Store, engine: Engine | None = None, progress: Progress | None = None) -> Outcome:
         """Runs the cells that are not recorded; see `run_grid`."""
-        return run_grid(self.cells, store, workers, progress, fork, alone)
+        return run_grid(self.cells, store, engine, progress)
 
 
 def run_grid(
-    cells: Sequence[Cell],
-    store: Store,
-    workers: int = 1,
-    progress: Progress | None = None,
-    fork: bool = False,
-    alone: Callable[[Cell], bool] = is_users_own,
-    session: Session | None = None,
+    cells: Sequence[Cell], store: Store, engine: Engine | None = None, progress: Progress | None = None
 ) -> Outcome:
     """Runs every cell that has no ok or skipped record yet, or lacks the checkpoint that it is to keep; Ctrl-C stops
     cleanly with `interrupted` set.
 
-    Args: workers, the number of parallel processes (recorded as `concurrent_cells`); 1 means this process, which also
-    runs all cells of a store in memory; fork, whether workers may be forked from this process, only if it has imported
-    but never computed; alone, says which cells must be the last of their process, so that neither a patched library
-    nor a killed process affects other cells: with one worker they run first, each in a separate process, and the
-    others in this process; session, the objects that this process caches between calls. Cells of the same backbone run
-    together, otherwise in their order.
+    Args: engine, where they run; by default in this process.
     Errors: UserError if the store cannot be written or a task or backbone is missing; DiskFull.
     """
     store.prepare()
-    if is_memory(store.location):  # a worker process would have its own copy
-        workers, alone = 1, lambda _: False
+    engine = engine or Local()
     progress = progress or Silent()
     shared = Shared()
     with without_collector():  # a third of the time of reading thousands of records, which have no cycles
@@ -114,14 +89,9 @@ def run_grid(
         if is_complete(record, requested[key].cell, store)
     }
     works = [replace(work, attempts=_attempts(existing.get(key))) for key, work in requested.items() if key not in done]
-    works = _by_backbone(works)
     progress.planned(len(requested), len(done))
     reused = len(done)
-    start_method = "spawn" if on_cuda(cells) else "fork" if fork else "forkserver"
-    if workers == 1 or not works:
-        running = _one_at_a_time(works, store, progress, start_method, alone, session or Session())
-    else:
-        running = pool.run(works, store, progress, workers, start_method, alone)
+    running = engine.run(works, store, progress)
     with interruption.listening():
         try:
             with closing(running):
@@ -145,27 +115,6 @@ def run_grid(
         skipped=sum(record.status == "skipped" for record in records),
         interrupted=interrupted,
     )
-
-
-def _one_at_a_time(
-    works: Sequence[Work],
-    store: Store,
-    progress: Progress,
-    start_method: str,
-    alone: Callable[[Cell], bool],
-    session: Session,
-) -> Generator[tuple[Work, Record], None, None]:
-    """Runs cells that need a separate process first: they can be forked while this process has not computed yet."""
-    separate = [work for work in works if alone(work.cell)]
-    if separate:
-        yield from pool.run(separate, store, progress, 1, start_method, alone)
-    yield from inprocess.run([work for work in works if not alone(work.cell)], store, progress, session)
-
-
-def _by_backbone(works: Sequence[Work]) -> list[Work]:
-    """Sorts by backbone, in order of first occurrence: each is read once, although only one is kept at a time."""
-    order = {name: index for index, name in enumerate(dict.fromkeys(work.cell.backbone for work in works))}
-    return sorted(works, key=lambda work: order[work.cell.backbone])
 
 
 def _with_names_of(record: Record, work: Work) -> Record:

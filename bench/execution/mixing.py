@@ -16,8 +16,9 @@ from tunefront.bench.checkpoints.loading import restored, scores_from_checkpoint
 from tunefront.bench.data import sources
 from tunefront.bench.data.task import Row, Task
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.execution.engines import Progress
-from tunefront.bench.execution.grid import Outcome, is_users_own, run_grid
+from tunefront.bench.execution.engines import Engine, Progress
+from tunefront.bench.execution.engines.local import Local
+from tunefront.bench.execution.grid import Outcome, run_grid
 from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.execution.setup import Setup, prompting_of
 from tunefront.bench.execution.unchanged import process_unchanged
@@ -147,24 +148,17 @@ class Mixtures:
         wrong.raise_if_any()
         return cls(tuple(cells))
 
-    def run(
-        self,
-        store: Store,
-        workers: int = 1,
-        progress: Progress | None = None,
-        fork: bool = False,
-        alone: Callable[[Cell], bool] = is_users_own,
-        session: Session | None = None,
-    ) -> Outcome:
+    def run(self, store: Store, engine: Engine | None = None, progress: Progress | None = None) -> Outcome:
         """Runs the cells that are not recorded, then scores the rows of each group in mixed batches, unless its records
         have that already. UserError, before anything runs, for methods that cannot share a batch."""
-        session = session or Session()
+        engine = engine or Local()
+        session = engine.session
         keys = {cell: Identity.of(cell).key for cell in self.cells}
         if not all(_is_mixed(store.read(keys[cell]), group, keys) for group in _groups(self.cells) for cell in group):
             check_methods(self.cells, session)
-            fork = False  # this process has computed now
+            engine = engine.after_computing()
         kept = [replace(cell, keep=scores_from_checkpoint(cell.method)) for cell in self.cells]
-        outcome = run_grid(kept, store, workers, progress, fork, alone, session)
+        outcome = run_grid(kept, store, engine, progress)
         if outcome.interrupted:
             return outcome
         records = {record.key: record for record in outcome.records}

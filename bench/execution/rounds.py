@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.execution.engines import Progress, Silent
+from tunefront.bench.execution.engines import Engine, Progress, Silent
 from tunefront.bench.execution.engines.claim import is_complete
-from tunefront.bench.execution.grid import AnnouncedBefore, Outcome, is_users_own, joined, run_grid
+from tunefront.bench.execution.engines.local import Local
+from tunefront.bench.execution.grid import AnnouncedBefore, Outcome, joined, run_grid
 from tunefront.bench.execution.identity import Identity, Shared
-from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
@@ -26,24 +26,16 @@ class Rounds:
     cells: Sequence[Cell]
     ask: Ask
 
-    def run(
-        self,
-        store: Store,
-        workers: int = 1,
-        progress: Progress | None = None,
-        fork: bool = False,
-        alone: Callable[[Cell], bool] = is_users_own,
-        session: Session | None = None,
-    ) -> Outcome:
+    def run(self, store: Store, engine: Engine | None = None, progress: Progress | None = None) -> Outcome:
         """Runs the cells that are not recorded, round by round: what is recorded is not run again, and asked with the
         same scores as before. Args and errors: as `run_grid`."""
         store.prepare()
-        progress = progress or Silent()
+        engine, progress = engine or Local(), progress or Silent()
         progress.planned(len(self.cells), self._count_recorded(store))
         outcomes: list[Outcome] = []
         records: dict[Cell, Record] = {}
         while cells := [cell for cell in self.ask(records) if cell not in records]:
-            outcomes.append(run_grid(cells, store, workers, AnnouncedBefore(progress), fork, alone, session))
+            outcomes.append(run_grid(cells, store, engine, AnnouncedBefore(progress)))
             if outcomes[-1].interrupted:
                 break
             by_key = {record.key: record for record in outcomes[-1].records}

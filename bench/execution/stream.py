@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,10 +13,10 @@ import torch
 from tunefront.bench.cells import SHARED_WAYS, Cell, Stage, Way
 from tunefront.bench.data.sources import load_task
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.execution.engines import Progress, Silent
-from tunefront.bench.execution.grid import AnnouncedBefore, Outcome, is_users_own, joined, run_grid
+from tunefront.bench.execution.engines import Engine, Progress, Silent
+from tunefront.bench.execution.engines.local import Local
+from tunefront.bench.execution.grid import AnnouncedBefore, Outcome, joined, run_grid
 from tunefront.bench.execution.identity import Identity, Shared
-from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 from tunefront.methods.base import Method
@@ -79,19 +79,11 @@ class Streams:
         """All cells, round by round."""
         return tuple(itertools.chain.from_iterable(self.rounds))
 
-    def run(
-        self,
-        store: Store,
-        workers: int = 1,
-        progress: Progress | None = None,
-        fork: bool = False,
-        alone: Callable[[Cell], bool] = is_users_own,
-        session: Session | None = None,
-    ) -> Outcome:
+    def run(self, store: Store, engine: Engine | None = None, progress: Progress | None = None) -> Outcome:
         """Runs the steps that are not recorded, round by round; steps after a failed or skipped one are not run, with a
         warning. Args and errors: as `run_grid`."""
         store.prepare()
-        progress = progress or Silent()
+        engine, progress = engine or Local(), progress or Silent()
         steps = _Steps(self, store)
         progress.planned(len(steps.keys), sum(map(steps.is_complete, steps.keys)))
         outcomes: list[Outcome] = []
@@ -99,7 +91,7 @@ class Streams:
             if place:
                 steps.refresh()
             wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
-            outcomes.append(run_grid(wanted, store, workers, AnnouncedBefore(progress), fork, alone, session))
+            outcomes.append(run_grid(wanted, store, engine, AnnouncedBefore(progress)))
             steps.add(outcomes[-1].records)
             if outcomes[-1].interrupted:
                 break

@@ -72,10 +72,12 @@ class Cells(pytest.Module):
     def record_of(self, cell: Cell) -> Record:
         """The cell's record: read if it exists, else the cell is run and recorded now, in this process."""
         if cell not in self.records:
+            from tunefront.bench.execution.engines.local import Local
             from tunefront.bench.execution.grid import run_grid
 
             # Its steps are timed in this process afterwards, so a separate process would not isolate the method.
-            outcome = run_grid([cell], self.store, alone=lambda _: False, session=self.backbones)
+            here = Local(alone=lambda _: False, session=self.backbones)
+            outcome = run_grid([cell], self.store, here)
             if outcome.interrupted:
                 raise KeyboardInterrupt
             self.records[cell] = outcome.records[0]

@@ -22,6 +22,7 @@ from tunefront.bench.data.sources import TaskEntry
 from tunefront.bench.data.task import MetricSpec, Row, Task
 from tunefront.bench.errors import UserError, unknown
 from tunefront.bench.execution import identity
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import Costs, Results, record_of
 from tunefront.bench.records import Environment, Parameters, Record, Scores, Seconds
@@ -90,12 +91,10 @@ class World:
         self,
         cells: Sequence[Cell],
         store: Store,
-        workers: int = 1,
+        engine: Local,
         progress: Any = None,
-        fork: bool = False,
-        alone: Any = None,
     ) -> Outcome:
-        self.calls.append({"cells": tuple(cells), "workers": workers, "fork": fork})
+        self.calls.append({"cells": tuple(cells), "workers": engine.workers, "fork": engine.fork})
         if self.raises is not None:
             raise self.raises
         store.prepare()

@@ -1,9 +1,9 @@
-"""Engines that run many cells: in this process, or in worker processes."""
+"""Engines, which run many cells: in this process, in worker processes, or on the nodes of a cluster."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -12,6 +12,8 @@ from tunefront.bench.records import Record
 
 if TYPE_CHECKING:
     from tunefront.bench.execution.identity import Identity
+    from tunefront.bench.models.session import Session
+    from tunefront.bench.records.store import Store
 
 
 class Progress(Protocol):
@@ -47,6 +49,23 @@ class Work:
         return self.identity.key
 
 
+class Engine(Protocol):
+    """Where and how cells run."""
+
+    @property
+    def session(self) -> Session:
+        """What this process caches between cells that it runs itself."""
+
+    def run(
+        self, works: Sequence[Work], store: Store, progress: Progress
+    ) -> Generator[tuple[Work, Record], None, None]:
+        """Runs cells; yields each with its record once that is written. What runs is ended when the generator is
+        closed. Errors: UserError; DiskFull."""
+
+    def after_computing(self) -> Engine:
+        """The same engine for a process that has computed, which must not be forked."""
+
+
 class Silent:
     """A display that shows nothing."""
 
@@ -64,6 +83,11 @@ class Silent:
 
     def working(self, status: str) -> None:
         """Shows nothing."""
+
+
+def is_users_own(cell: Cell) -> bool:
+    """Whether the cell's method is defined in a user's file, which may do anything to its process."""
+    return cell.method_file is not None
 
 
 def default_workers(cells: Iterable[Cell]) -> int:

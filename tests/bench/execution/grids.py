@@ -23,6 +23,7 @@ from typing import Any
 
 from tests import ROOT
 from tunefront.bench.cells import Cell
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.records import DETERMINISTIC, Record
@@ -270,7 +271,7 @@ def _grow_up(message: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     out = Path(message["out"])
     try:
-        outcome = run_grid(Grid(**message["grid"]).cells(), Store(out), message["workers"], fork=True)
+        outcome = run_grid(Grid(**message["grid"]).cells(), Store(out), Local(message["workers"], fork=True))
         answer = {name: value for name, value in vars(outcome).items() if name != "records"}
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}

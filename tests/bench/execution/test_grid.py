@@ -21,6 +21,7 @@ from tests.bench.execution.grids import Grid, by_status, deterministic, litter, 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution.engines import Silent
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.models.pretrained import Pretrained
@@ -76,7 +77,7 @@ def test_cells_of_a_backbone_run_together_and_records_stay_in_order(
         for name in ("bert", "distilbert")
     ]
     session = Noting()
-    records = run_grid(cells, Store(tmp_path / "out"), session=session).records
+    records = run_grid(cells, Store(tmp_path / "out"), Local(session=session)).records
     assert session.requested == [backbones[name] for name in ("bert", "bert", "distilbert", "distilbert")]
     assert [record.backbone for record in records] == [cell.backbone for cell in cells]
 
@@ -234,14 +235,14 @@ def test_a_whole_record_that_stands_in_the_place_of_a_cell_stops_the_grid(
     path.write_bytes(other.read_bytes())
     before = contents(store)
     with pytest.raises(UserError, match=path.name):
-        run_grid(some.cells(), store, workers)
+        run_grid(some.cells(), store, Local(workers))
     assert contents(store) == before
 
 
 def test_a_store_in_memory_is_filled_by_this_process_alone(grid: MakeGrid, tmp_path: Path) -> None:
     store = Store(f"memory://{tmp_path.name}")
     some = grid(methods=[*odd(tmp_path, "unsupported"), "features", "ia3"])
-    outcome = run_grid(some.cells(), store, workers=2)
+    outcome = run_grid(some.cells(), store, Local(2))
     assert [record.status for record in outcome.records] == ["skipped", "ok", "ok"]
     assert {record.key for record in store.records()} == set(some.names())
     assert {record.environment.concurrent_cells for record in outcome.records} == {1}

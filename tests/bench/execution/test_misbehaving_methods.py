@@ -18,6 +18,7 @@ import pytest
 from tests.bench.execution.grids import Grid, Nursery, deterministic, litter
 from tunefront.bench.cells import Cell
 from tunefront.bench.execution import interruption
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.grid import Outcome, run_grid
 from tunefront.bench.records.store import Store
 
@@ -101,7 +102,7 @@ def test_whatever_a_method_raises_is_a_failed_record_and_the_grid_goes_on(
     else:
         how = {where: what}
     store = Store(tmp_path / "out")
-    outcome = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store, alone=here)
+    outcome = run_grid(grid(methods=[written(tmp_path, **how), "ia3"], steps=1).cells(), store, Local(alone=here))
     assert [record.status for record in outcome.records] == ["failed", "ok"]
     reason = outcome.records[0].reason or ""
     assert reason.startswith(RAISED[what])
@@ -144,7 +145,7 @@ GIVEN = {
 @pytest.mark.parametrize("scorer", GIVEN)
 def test_a_scorer_that_gives_no_scores_fails_in_words(scorer: str, grid: MakeGrid, tmp_path: Path) -> None:
     outcome = run_grid(
-        grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), alone=here
+        grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), Local(alone=here)
     )
     (record,) = outcome.records
     assert record.status == "failed"
@@ -154,7 +155,7 @@ def test_a_scorer_that_gives_no_scores_fails_in_words(scorer: str, grid: MakeGri
 def test_integer_scores_are_scores(grid: MakeGrid, tmp_path: Path) -> None:
     scorer = "return lambda batch: torch.ones(len(batch.labels), 2, dtype=torch.int64)"
     outcome = run_grid(
-        grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), alone=here
+        grid(methods=[written(tmp_path, scorer=scorer)], steps=1).cells(), Store(tmp_path / "out"), Local(alone=here)
     )
     assert outcome.records[0].status == "ok"
 
@@ -276,7 +277,7 @@ def test_what_a_method_changes_of_its_process_is_put_back(
 
     before = seen()
     outcome = run_grid(
-        grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"), alone=here
+        grid(methods=[written(tmp_path, attach=change), "ia3"], steps=1).cells(), Store("out"), Local(alone=here)
     )
     assert seen() == before
     assert outcome.records[1].status == "ok"
@@ -292,7 +293,7 @@ def test_a_standard_stream_that_a_method_closes_is_open_again(change: str, grid:
     if child == 0:  # whose streams may be closed
         os.dup2(writer, 1)
         sys.stdout = open(1, "w", closefd=True)  # noqa: SIM115
-        run_grid(cells, Store(tmp_path / "out"), alone=here)
+        run_grid(cells, Store(tmp_path / "out"), Local(alone=here))
         print("heard", flush=True)
         os._exit(0)
     os.close(writer)
@@ -319,7 +320,7 @@ def interrupted(grid: MakeGrid, folder: Path, attach: str, signum: int = signal.
     thread = threading.Thread(target=press)
     thread.start()
     try:
-        return run_grid(grid(methods=[spelled, "ia3"], steps=1).cells(), Store(folder / "out"), alone=here)
+        return run_grid(grid(methods=[spelled, "ia3"], steps=1).cells(), Store(folder / "out"), Local(alone=here))
     finally:
         thread.join()
 

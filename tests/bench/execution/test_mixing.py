@@ -11,6 +11,7 @@ from tests.bench.execution.streams import alone, toy_tasks
 from tunefront.bench.checkpoints.loading import scores_from_checkpoint
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution import mixing
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.grid import Outcome, run_grid
 from tunefront.bench.execution.mixed_model import MixedModel
 from tunefront.bench.execution.mixing import Mixtures, fit_members
@@ -46,15 +47,15 @@ def test_no_worker_is_forked_from_a_process_that_has_computed(
     """Whether methods can share a batch is found in this process, with the model."""
     forks = []
 
-    def seen(cells: Any, store: Any, workers: int, progress: Any, fork: bool, *others: Any) -> Outcome:
-        forks.append(fork)
-        return run_grid(cells, store, workers, progress, fork, *others)
+    def seen(cells: Any, store: Any, engine: Any, progress: Any) -> Outcome:
+        forks.append(engine.fork)
+        return run_grid(cells, store, engine, progress)
 
     monkeypatch.setattr(mixing, "run_grid", seen)
     cells = alone(backbones["bert"], toy_tasks(tmp_path / "data", 2), ("ia3",))
     store = Store(tmp_path / "out")
-    Mixtures.of(cells).run(store, fork=True)
-    Mixtures.of(cells).run(store, fork=True)
+    Mixtures.of(cells).run(store, Local(fork=True))
+    Mixtures.of(cells).run(store, Local(fork=True))
     assert forks == [False, True]  # the second time nothing had to be found out
 
 
