@@ -76,7 +76,7 @@ def test_every_third_party_import_is_a_dependency() -> None:
     distributions = {"sklearn": "scikit-learn", "yaml": "pyyaml", "mlflow": "mlflow-skinny"}
     extras = PROJECT["project"]["optional-dependencies"]
     said = [
-        text for name in ("excel", "mlflow", "optuna", "peft", "prices", "tensorboard") for text in extras[name]
+        text for name in ("excel", "mlflow", "optuna", "peft", "prices", "ray", "tensorboard") for text in extras[name]
     ]  # who needs one says so
     core = {canonicalize_name(Requirement(text).name) for text in [*PROJECT["project"]["dependencies"], *said]}
     known = set(sys.stdlib_module_names) | {"tunefront", "pip"}  # without pip, `tunefront fetch` says so

@@ -10,7 +10,7 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.collector import without_collector
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Engine, Progress, Silent, Work
-from tunefront.bench.execution.engines.claim import is_complete
+from tunefront.bench.execution.engines.claim import is_complete, with_names_of
 from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.records import Record, Searched
@@ -106,7 +106,7 @@ def run_grid(
                 raise
         interrupted = interruption.pending()
         interruption.mark_answered()
-    records = tuple(_with_names_of(done[key], work) for key, work in requested.items() if key in done)
+    records = tuple(with_names_of(done[key], work) for key, work in requested.items() if key in done)
     return Outcome(
         records=records,
         ran=len(done) - reused,
@@ -115,16 +115,6 @@ def run_grid(
         skipped=sum(record.status == "skipped" for record in records),
         interrupted=interrupted,
     )
-
-
-def _with_names_of(record: Record, work: Work) -> Record:
-    """The record with the requested names: a folder or file may have had another name when it was written."""
-    cell, identity = work.cell, work.identity
-    spelled = identity.ingredients["method"]
-    names = {"task": cell.task, "backbone": cell.backbone, "method": spelled, "label": identity.label}
-    if all(getattr(record, name) == value for name, value in names.items()):
-        return record
-    return record.model_copy(update=names)
 
 
 def _up_to_date(record: Record, cell: Cell, store: Store) -> Record:

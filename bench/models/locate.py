@@ -47,6 +47,8 @@ EMBEDDED_FAMILIES = {"minilm": "encoder", "nano": "decoder", converted.SMOLLM2: 
 def locate(name: str) -> Path:
     """The folder that holds a backbone: embedded, local, converted from a GGUF file into the cache, or downloaded from
     the Hub into the cache."""
+    if name in _provided:
+        return _provided[name]
     if name == "minilm":
         return _minilm()
     if name == "nano":
@@ -67,6 +69,21 @@ def locate(name: str) -> Path:
     return folder
 
 
+_provided: dict[str, Path] = {}
+
+
+def provide(name: str, folder: Path) -> None:
+    """Makes `folder`, the files that another machine has, the backbone of this name in this process."""
+    _provided[name] = folder
+    forget_files()
+
+
+def forget_files() -> None:
+    """Forgets what is known of files and folders, which may have changed."""
+    for known in (locate, fingerprint, backbone_bytes, _sha256):
+        known.cache_clear()
+
+
 def check_downloaded(name: str) -> None:
     """UserError if a backbone's files would have to be downloaded; NotFetched if they have to be fetched."""
     if name == converted.SMOLLM2:
@@ -80,11 +97,19 @@ def fingerprint(name: str) -> str:
     """sha256 over every file of the backbone that can change a number: weights, configurations, tokenizer."""
     folder = locate(name)
     digest = hashlib.sha256()
-    for path in sorted(folder.rglob("*")):
-        decides = path.suffix in (".json", ".safetensors", ".bin", ".model") or path.name in ("vocab.txt", "merges.txt")
-        if path.is_file() and decides:
-            digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
+    for path in deciding_files(folder):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + _sha256(path).encode())
     return digest.hexdigest()
+
+
+def deciding_files(folder: Path) -> list[Path]:
+    """The files of a backbone's folder that can change a number."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if (path.suffix in (".json", ".safetensors", ".bin", ".model") or path.name in ("vocab.txt", "merges.txt"))
+        and path.is_file()
+    ]
 
 
 @functools.lru_cache(maxsize=256)

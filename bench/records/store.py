@@ -8,7 +8,7 @@ import hashlib
 import logging
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -154,6 +154,30 @@ class Store:
             return
         with url_errors(f"{self.location}/{name}", "deleted"):
             _filesystem(self.location).rm_file(f"{self.location}/{name}")
+
+    def leave_mark(self) -> str:
+        """Writes an empty file whose name nobody else knows, by which another machine can tell whether it sees this
+        store; returns its name. Errors: as `write`."""
+        name = f"records/{_probe()}"
+        self._put(name, b"")
+        return name
+
+    def has_mark(self, name: str) -> bool:
+        """Whether this machine sees a mark; False too if it cannot read the store."""
+        try:
+            self._content(name)
+        except (OSError, UserError):
+            return False
+        return True
+
+    def remove_mark(self, name: str) -> None:
+        """Removes a mark, if it is there still and can be removed."""
+        with suppress(OSError, UserError):
+            if self.folder is not None:
+                (self.folder / name).unlink(missing_ok=True)
+                return
+            with url_errors(f"{self.location}/{name}", "deleted"):
+                _filesystem(self.location).rm_file(f"{self.location}/{name}")
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:

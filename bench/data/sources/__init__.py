@@ -17,7 +17,16 @@ from tunefront.bench.files import ROOT
 if TYPE_CHECKING:
     from tunefront.bench.data.task import Kind, Task
 
-__all__ = ["TaskEntry", "describe_tasks", "known_tasks", "load_task", "names_a_task", "preview_task"]
+__all__ = [
+    "TaskEntry",
+    "describe_tasks",
+    "known_tasks",
+    "load_task",
+    "names_a_task",
+    "preview_task",
+    "provide",
+    "read_again",
+]
 
 _DOCSTRINGS = {
     "docstrings/kind": "Does a docstring's summary describe a class, a function or a module?",
@@ -74,7 +83,17 @@ def load_task(name: str) -> Task:
     Cached per process (and, for a relative `file:` or `dir:`, per working folder): files changed later are not seen.
     Errors: UserError for an unknown name or invalid data.
     """
+    if name in _provided:
+        return _provided[name]
     return _loaded(name, "" if name.startswith("hub:") or name in known_tasks() else _working_folder())
+
+
+_provided: dict[str, Task] = {}
+
+
+def provide(task: Task) -> None:
+    """Makes a task, as another machine loaded it, the one of its name in this process."""
+    _provided[task.name] = task
 
 
 def preview_task(name: str) -> Task:
@@ -97,6 +116,11 @@ def preview_task(name: str) -> Task:
 
 @cache
 def _loaded(name: str, _seen_from: str) -> Task:
+    return read_again(name)
+
+
+def read_again(name: str) -> Task:
+    """As `load_task`, but not cached: files that have changed are seen."""
     task = _load(name)
     return replace(task, warnings=(*task.warnings, *overlap_warnings(task)))
 

@@ -21,14 +21,18 @@ if TYPE_CHECKING:
 REPORT_EVERY_SECONDS = 0.2
 
 
-def run_claimed(work: Work, store: Store, report: Report, concurrent_cells: int, session: Session) -> Record | None:
-    """Runs the cell and writes its record; None if another process holds the cell."""
+def run_claimed(
+    work: Work, store: Store, report: Report, concurrent_cells: int, session: Session, here: Cell | None = None
+) -> Record | None:
+    """Runs the cell and writes its record; None if another process holds the cell. `here` is the cell with the names
+    that its files have on this machine, if these are others than in the record."""
     from tunefront.bench.execution.run_cell import run_cell
 
     def run() -> tuple[Record, pd.DataFrame | None]:
         process = os.getpid()
         try:
-            return run_cell(work.cell, throttle(report), concurrent_cells, session, work.identity, store)
+            ran = run_cell(here or work.cell, throttle(report), concurrent_cells, session, work.identity, store)
+            return with_names_of(ran[0], work), ran[1]
         finally:
             if os.getpid() != process:  # a copy of the process that a method forked
                 os._exit(1)
@@ -58,6 +62,16 @@ def is_complete(record: Record | None, cell: Cell, store: Store) -> bool:
     if record is None or record.status == "failed":
         return False
     return record.status != "ok" or not cell.keep or store.has_checkpoint(record)
+
+
+def with_names_of(record: Record, work: Work) -> Record:
+    """The record with the requested names: a folder or file may have had another name when it was written."""
+    cell, identity = work.cell, work.identity
+    spelled = identity.ingredients["method"]
+    names = {"task": cell.task, "backbone": cell.backbone, "method": spelled, "label": identity.label}
+    if all(getattr(record, name) == value for name, value in names.items()):
+        return record
+    return record.model_copy(update=names)
 
 
 def throttle(report: Report) -> Report:

@@ -12,12 +12,10 @@ from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.claim import write_claimed
 from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
-from tunefront.bench.execution.engines.processes import Pool, Worker
-from tunefront.bench.execution.engines.worker import CellMessage, serve
+from tunefront.bench.execution.engines.processes import PRELOAD, Pool, Worker
+from tunefront.bench.execution.engines.worker import CellMessage, CellRunner, serve
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
-
-PRELOAD = ["tunefront.bench.execution.run_cell", "transformers.models.bert.modeling_bert"]
 
 
 def run(
@@ -42,7 +40,7 @@ def run(
     pool: Pool[Work] | None = None
     try:
         with interruption.deferred():  # until a started worker is in the list of workers to be ended
-            arguments = (store.location, workers)
+            arguments = (CellRunner, store.location, workers)
             pool = Pool(serve, arguments, min(workers, len(works)), start_method, PRELOAD, without_main=workers == 1)
         while waiting or later or any(worker.item for worker in pool.workers):
             interruption.check()

@@ -25,6 +25,8 @@ log = logging.getLogger("tunefront")
 
 Item = TypeVar("Item")
 
+PRELOAD = ["tunefront.bench.execution.run_cell", "transformers.models.bert.modeling_bert"]
+"""What a forkserver imports, so that the workers forked from it start at once."""
 END_SECONDS = 5.0
 """Seconds that a worker has to end before it is killed."""
 END_POLL_SECONDS = 0.005

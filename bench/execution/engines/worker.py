@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Protocol
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import DiskFull, UserError, in_short, printable
@@ -19,6 +20,7 @@ from tunefront.bench.execution.engines.processes import end_with_parent
 from tunefront.bench.models.session import Session
 from tunefront.bench.models.sites_file import add_sites, added_sites
 from tunefront.bench.records.store import Store
+from tunefront.bench.training.harness import Report
 from tunefront.methods.sites import Sites
 
 log = logging.getLogger("tunefront")
@@ -51,15 +53,49 @@ class CellMessage:
         return Cell(method=parse(self.spelled), method_file=self.method_file, **self.fields)
 
 
+Message = tuple[Any, ...]  # Any: a word that says what follows, and plain values, a record or an identity
+
+
+class Runner(Protocol):
+    """What a worker does with what it receives."""
+
+    def run(self, order: Any, report: Report) -> Message:  # Any: what the parent has sent
+        """Runs a cell; returns the message about it for the parent. Errors: DiskFull; UserError; those of a bug."""
+
+
+@dataclass(frozen=True)
+class CellRunner:
+    """Runs cells whose files have the names here that they have for the parent.
+
+    Args: location, of the store; concurrent, number of cells that run at a time; session, what the process caches.
+    """
+
+    location: str
+    concurrent: int
+    session: Session = field(default_factory=Session)
+
+    def run(self, order: Message, report: Report) -> Message:
+        """Runs a cell, given as its message, its identity and the reasons of earlier attempts."""
+        message, identity, attempts = order
+        work = Work(message.cell(), identity, attempts)
+        record = run_claimed(work, Store(self.location), report, self.concurrent, self.session)
+        return ("busy",) if record is None else ("finished", record)
+
+
 def serve(
-    connection: Connection, lifeline: Connection, lifeline_end: Connection, location: str, concurrent: int
+    connection: Connection,
+    lifeline: Connection,
+    lifeline_end: Connection,
+    runner: Callable[..., Runner],
+    *arguments: object,
 ) -> None:
-    """The main function of a worker: runs one cell after another until the parent closes the pipe or ends."""
+    """The main function of a worker: runs one cell after another until the parent closes the pipe or ends. `runner`
+    makes what runs them, of these arguments."""
     code = 1
     try:
         interruption.listen_in_worker()
         _prepare(lifeline, lifeline_end)
-        _serve(connection, Store(location), concurrent)
+        _serve(connection, runner(*arguments))
         code = 0
     except KeyboardInterrupt:  # by SIGTERM: unfinished files have been removed by now
         pass
@@ -81,18 +117,15 @@ class _Printable(logging.Formatter):
         return printable(super().format(record))
 
 
-def _serve(connection: Connection, store: Store, concurrent: int) -> None:
+def _serve(connection: Connection, runner: Runner) -> None:
     """Runs one cell after another until the parent closes the pipe."""
-    session = Session()
     while True:
         try:
-            message, identity, attempts = connection.recv()
+            order = connection.recv()
         except (EOFError, OSError):
             return
         try:
-            work = Work(message.cell(), identity, attempts)
-            record = run_claimed(work, store, partial(send_step, connection), concurrent, session)
-            connection.send(("busy",) if record is None else ("finished", record))
+            connection.send(runner.run(order, partial(send_step, connection)))
         except DiskFull as error:
             connection.send(("disk full", str(error)))
         except UserError as error:
@@ -100,7 +133,7 @@ def _serve(connection: Connection, store: Store, concurrent: int) -> None:
         except BaseException as error:  # an error of the harness: run_cell() records the errors of methods
             if interruption.pending():
                 raise KeyboardInterrupt from error
-            log.debug("cell %s broke", identity.key, exc_info=True)
+            log.debug("a cell broke", exc_info=True)
             connection.send(("broke", in_short(error)))
 
 

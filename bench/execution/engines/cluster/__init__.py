@@ -1,0 +1,1 @@
+"""The engine that runs cells on the nodes of a Ray cluster."""

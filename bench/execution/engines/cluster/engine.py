@@ -1,0 +1,420 @@
+"""Runs cells on the nodes of a Ray cluster: a worker per device or per so many cores, each with its own backbone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import time
+from collections import Counter
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import cached_property
+from types import ModuleType
+from typing import Any
+
+from tunefront.bench.cells import Cell
+from tunefront.bench.errors import DiskFull, UserError, in_short
+from tunefront.bench.execution import interruption
+from tunefront.bench.execution.engines import Engine, Progress, Work, is_users_own
+from tunefront.bench.execution.engines.claim import is_complete
+from tunefront.bench.execution.engines.cluster.belongings import Belonging, belongings, contents
+from tunefront.bench.execution.engines.cluster.joining import joined
+from tunefront.bench.execution.engines.cluster.relay import Arrived, Relay, Surroundings
+from tunefront.bench.execution.engines.cluster.remote import Order, Written
+from tunefront.bench.execution.engines.cluster.schedule import UNKNOWN, Expected, choose
+from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
+from tunefront.bench.execution.engines.pool import record_failure
+from tunefront.bench.execution.engines.worker import CellMessage, Message
+from tunefront.bench.execution.identity import Identity
+from tunefront.bench.models.session import Session
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+
+log = logging.getLogger("tunefront")
+
+NODES_SECONDS = 5.0
+"""Interval after which nodes that have joined get workers."""
+NO_NODE_SECONDS = 60.0
+"""How long a run waits without any worker before it gives up."""
+END_SECONDS = 5.0
+"""How long the workers have to end before their processes are killed."""
+LOST_AT_MOST = 3
+"""A cell that ran on so many nodes when they were lost is recorded as failed: it may be the reason."""
+VARIABLES = ("HF_HOME", "HF_HUB_OFFLINE", "TUNEFRONT_CACHE")
+"""Variables of the driver's environment that a node takes over if it has not set them itself; folders only if they are
+there too."""
+
+
+@dataclass(eq=False)
+class Member:
+    """A worker of the cluster: its actor, node and host, what it does now, and the backbone that it keeps."""
+
+    actor: Any  # Any: Ray's handle of a `Relay`
+    node: str
+    pending: Any = None  # Any: Ray's reference to the next messages
+    arrived: Arrived | None = None
+    work: Work | None = None
+    backbone: str | None = None
+    claim: ExitStack = field(default_factory=ExitStack)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether it waits for a cell."""
+        return self.arrived is not None and self.work is None
+
+
+@dataclass(frozen=True)
+class Needs:
+    """The resources of a worker: cores and GPUs."""
+
+    cores: int
+    gpus: int
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell]) -> Needs:
+        """What every one of these cells can run with. Errors: UserError for a certain GPU of a machine."""
+        cells = list(cells)
+        certain = next((cell for cell in cells if cell.config.device.startswith("cuda:")), None)
+        if certain is not None:
+            raise UserError(
+                f"--engine ray gives every worker a GPU of its own, but the cells run on {certain.config.device}; "
+                "give --device cuda."
+            )
+        on_gpu = any(cell.config.device == "cuda" for cell in cells)
+        return cls(max((cell.config.threads for cell in cells), default=1), int(on_gpu))
+
+    def fit(self, resources: Mapping[str, float]) -> int:
+        """How many workers a node with these resources has room for."""
+        room = int(resources.get("CPU", 0.0)) // self.cores
+        return min(room, int(resources.get("GPU", 0.0)) // self.gpus) if self.gpus else room
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The engine of a Ray cluster.
+
+    Args: address, HOST:PORT, None for the cluster of this machine; workers, the most cells that run at a time, None for
+    as many as fit; expected, the predicted costs of cells by key; alone, says which cells must be the last of their
+    process; session, for cells that the driver runs itself.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    expected: Mapping[str, Expected] = field(default_factory=dict)
+    alone: Callable[[Cell], bool] = is_users_own
+    session: Session = field(default_factory=Session)
+
+    def run(
+        self, works: Sequence[Work], store: Store, progress: Progress
+    ) -> Generator[tuple[Work, Record], None, None]:
+        """Yields each cell's record once it is written: by its worker if that sees the store, else by this process. A
+        node that is lost costs its running cells, which run again elsewhere."""
+        if not works:
+            return
+        needs = Needs.of(work.cell for work in works)
+        mark = store.leave_mark()
+        try:
+            with joined(self.address) as ray:
+                surroundings = Surroundings(os.getcwd(), store.location, mark, _variables())
+                fleet = Fleet(ray, needs, surroundings, min(self.workers or len(works), len(works)))
+                try:
+                    yield from _Run(self, fleet, store, progress, works).records()
+                finally:
+                    with interruption.deferred():
+                        fleet.stop()
+        finally:
+            store.remove_mark(mark)
+
+    def after_computing(self) -> Engine:
+        """This engine: no process of it is forked from this one."""
+        return self
+
+
+class Fleet:
+    """The workers of a run, on all nodes of a cluster.
+
+    Args: needs, of each; surroundings, of the driver; most, how many there are at most.
+    """
+
+    def __init__(self, ray: ModuleType, needs: Needs, surroundings: Surroundings, most: int):
+        self.ray, self._needs, self._surroundings, self._most = ray, needs, surroundings, most
+        self.members: list[Member] = []
+        self._looked = self._alive = time.monotonic()
+        self._grow()
+
+    def look(self) -> None:
+        """Starts workers on nodes that have joined. Errors: UserError if there has been no worker for a while."""
+        now = time.monotonic()
+        if now - self._looked > NODES_SECONDS:
+            self._looked = now
+            self._grow()
+        if any(member.arrived is not None for member in self.members):
+            self._alive = now
+        elif now - self._alive > NO_NODE_SECONDS:
+            cores = "1 core" if self._needs.cores == 1 else f"{self._needs.cores} cores"
+            gpu = f" and {self._needs.gpus} GPU" if self._needs.gpus else ""
+            raise UserError(
+                f"no node of the Ray cluster has had {cores}{gpu} free for {NO_NODE_SECONDS:.0f} seconds; see `ray "
+                "status`: add nodes, or wait until others have ended. Finished records are kept."
+            )
+
+    def messages(self, timeout: float) -> list[tuple[Member, list[Message] | Exception]]:
+        """What workers have sent, after at most `timeout` seconds; an error for a worker that is lost."""
+        pending = {member.pending: member for member in self.members if member.pending is not None}
+        if not pending:
+            time.sleep(timeout)
+            return []
+        ready, _ = self.ray.wait(list(pending), num_returns=1, timeout=timeout)
+        more, _ = self.ray.wait(list(pending), num_returns=len(pending), timeout=0)
+        received: list[tuple[Member, list[Message] | Exception]] = []
+        for reference in dict.fromkeys([*ready, *more]):
+            member = pending[reference]
+            member.pending = None
+            try:
+                content = self.ray.get(reference)
+            except self.ray.exceptions.RayError as error:
+                received.append((member, error))
+                continue
+            if isinstance(content, Arrived):
+                member.arrived, content = content, []
+            received.append((member, content))
+        return received
+
+    def lose(self, member: Member) -> None:
+        """A worker is gone; another one starts where there is room."""
+        self.members.remove(member)
+        member.claim.close()
+        self.ray.kill(member.actor)
+        self._looked = 0.0
+
+    def send(self, member: Member, belonging: Belonging) -> None:
+        """Sends the files of a belonging to a node."""
+        for name, chunk in contents(belonging):
+            self.ray.get(member.actor.receive.remote(belonging.fingerprint, name, chunk))
+        self.ray.get(member.actor.finish.remote(belonging.fingerprint))
+
+    def on_host(self, member: Member) -> int:
+        """How many workers there are on the host of a worker, itself included."""
+        host = member.arrived and member.arrived.host
+        return sum(other.arrived is not None and other.arrived.host == host for other in self.members)
+
+    @cached_property
+    def memory_bytes(self) -> dict[str, int]:
+        """The memory of each node, as Ray counts it."""
+        return {node["NodeID"]: int(node["Resources"].get("memory", 0.0)) for node in self.ray.nodes()}
+
+    def stop(self) -> None:
+        """Ends all workers."""
+        stopping = [member.actor.stop.remote() for member in self.members if member.arrived is not None]
+        if stopping:
+            self.ray.wait(stopping, num_returns=len(stopping), timeout=END_SECONDS)
+        for member in self.members:
+            member.claim.close()
+            self.ray.kill(member.actor)
+
+    def _grow(self) -> None:
+        """Starts workers where nodes have room, those first that have the fewest."""
+        nodes = {node["NodeID"]: node for node in self.ray.nodes() if node["Alive"]}
+        room = {name: self._needs.fit(node["Resources"]) for name, node in nodes.items()}
+        used = Counter(member.node for member in self.members)
+        self.__dict__.pop("memory_bytes", None)
+        while len(self.members) < self._most:
+            free = [name for name in nodes if used[name] < room[name]]
+            if not free:
+                return
+            node = min(free, key=lambda name: used[name])
+            used[node] += 1
+            self.members.append(self._start(node))
+
+    def _start(self, node: str) -> Member:
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        remote = self.ray.remote(Relay).options(
+            num_cpus=self._needs.cores,
+            num_gpus=self._needs.gpus,
+            max_restarts=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
+        )
+        actor = remote.remote(self._surroundings, "spawn" if self._needs.gpus else "forkserver")
+        return Member(actor, node, actor.arrived.remote())
+
+
+class _Run:
+    """The cells of one run, and which worker has which."""
+
+    def __init__(self, engine: Cluster, fleet: Fleet, store: Store, progress: Progress, works: Sequence[Work]):
+        self._engine, self._fleet, self._store, self._progress = engine, fleet, store, progress
+        self._waiting = list(works)
+        self._later: list[tuple[float, Work]] = []  # cells that another process holds, with the time of the next try
+        self._lost: Counter[str] = Counter()
+        self._belongings: dict[str, tuple[Belonging, ...]] = {}
+
+    def records(self) -> Generator[tuple[Work, Record], None, None]:
+        """Runs all cells; yields each with its record once that is written."""
+        fleet = self._fleet
+        while self._waiting or self._later or any(member.work for member in fleet.members):
+            interruption.check()
+            fleet.look()
+            now = time.monotonic()
+            self._waiting += [work for due, work in self._later if due <= now]
+            self._later = [(due, work) for due, work in self._later if due > now]
+            for member in fleet.members:
+                if member.is_free:
+                    yield from self._assign(member)
+            for member, content in fleet.messages(BUSY_SECONDS):
+                if isinstance(content, Exception):
+                    yield from self._is_lost(member, content)
+                    continue
+                for message in content:
+                    yield from self._receive(member, message)
+                if member.work is not None and member.pending is None:
+                    member.pending = member.actor.exchange.remote(None, False, BUSY_SECONDS)
+
+    def _assign(self, member: Member) -> Generator[tuple[Work, Record], None, None]:
+        """Gives a free worker the next cell, if there is one for it."""
+        busy = [other.work for other in self._fleet.members if other.node == member.node and other.work is not None]
+        free = self._fleet.memory_bytes.get(member.node) if busy else None
+        if free is not None:
+            free -= sum(self._engine.expected.get(work.key, UNKNOWN).peak_bytes or 0 for work in busy)
+        work = choose(self._waiting, self._engine.expected, member.backbone, free, len(self._fleet.members))
+        if work is None:
+            return
+        self._waiting.remove(work)
+        assert member.arrived is not None  # it is free
+        if not member.arrived.sees_store:  # else its worker claims the cell
+            if not member.claim.enter_context(self._store.claim(work.key)):
+                self._put_off(member, work)
+                return
+            existing = self._store.read(work.key)
+            if existing is not None and is_complete(existing, work.cell, self._store):
+                member.claim.close()
+                yield work, existing
+                return
+        member.work, member.backbone = work, work.cell.backbone
+        self._progress.started(work.cell)
+        self._send(member, work)
+
+    def _send(self, member: Member, work: Work) -> None:
+        order = pickle.dumps(self._order(member, work))
+        alone = self._engine.alone(work.cell)
+        member.pending = member.actor.exchange.remote(order, alone, BUSY_SECONDS)
+
+    def _order(self, member: Member, work: Work) -> Order:
+        if work.key not in self._belongings:
+            self._belongings[work.key] = belongings(work)
+        assert member.arrived is not None
+        return Order(
+            CellMessage.of(work.cell),
+            work.identity,
+            work.attempts,
+            self._belongings[work.key],
+            self._fleet.on_host(member),
+            () if member.arrived.sees_store else self._earlier(work.cell),
+        )
+
+    def _earlier(self, cell: Cell) -> tuple[Written, ...]:
+        """The records and checkpoints of the earlier steps of a stream that a cell reads."""
+        if cell.stage is None:
+            return ()
+        read = cell.tasks if cell.stage.way == "separate" else (cell.before,)
+        records = [self._store.read(Identity.of(other).key) for other in read if other is not None]
+        return tuple((record, self._store.checkpoint(record)) for record in records if record is not None)
+
+    def _receive(self, member: Member, message: Message) -> Generator[tuple[Work, Record], None, None]:
+        kind, *content = message
+        work = member.work
+        if work is None:
+            return
+        if content and isinstance(content[0], bytes):
+            content = pickle.loads(content[0])
+        if kind == "step":
+            self._progress.step(work.cell, *content)
+        elif kind == "needs":
+            for belonging in content[0]:
+                self._fleet.send(member, belonging)
+            self._send(member, work)
+        elif kind == "busy":
+            self._put_off(member, work)
+        elif kind == "disk full":
+            raise DiskFull(content[0])
+        elif kind == "mistake":
+            raise UserError(f"{self._host(member)} cannot run {work.cell.title}: {content[0]}")
+        else:
+            yield from self._finish(member, work, kind, content)
+
+    def _finish(
+        self, member: Member, work: Work, kind: str, content: Sequence[Any]
+    ) -> Generator[tuple[Work, Record], None, None]:
+        """The record of a cell that has run, written if its worker did not."""
+        record: Record | None
+        if kind != "finished":  # the worker died, or there is a bug
+            member.claim.close()
+            record = record_failure(work, self._store, f"{content[0]} on {self._host(member)}", self._n_at_once(member))
+        else:
+            record, *carried = content
+            if carried:
+                record = self._write(work, record, *carried)
+            member.claim.close()
+        if record is None:
+            self._put_off(member, work)
+            return
+        member.work = None
+        yield work, record
+
+    def _write(self, work: Work, record: Record, predictions: Any, checkpoint: bytes | None) -> Record:
+        """Writes what a worker has sent back; a failure replaces no result."""
+        existing = self._store.read(work.key)
+        if existing is not None and existing.status == "ok" and record.status == "failed":
+            return existing
+        if checkpoint is not None:
+            self._store.write_checkpoint(checkpoint)
+        self._store.write(record, predictions)
+        return record
+
+    def _is_lost(self, member: Member, error: Exception) -> Generator[tuple[Work, Record], None, None]:
+        """A worker is gone with its node, or because Ray ended it: its cell runs again, but not for ever."""
+        work, host = member.work, self._host(member)
+        if member.arrived is None and not isinstance(error, self._fleet.ray.exceptions.ActorUnavailableError):
+            self._fleet.lose(member)
+            raise UserError(
+                f"no worker could be started on a node of the Ray cluster ({in_short(_root(error))}); install the same "
+                "version of tunefront, with its extra `ray`, on every machine."
+            ) from error
+        self._fleet.lose(member)
+        if work is None:
+            return
+        log.warning("%s was lost while it ran %s; the cell runs again", host, work.cell.title)
+        self._lost[work.key] += 1
+        if self._lost[work.key] < LOST_AT_MOST:
+            self._waiting.append(work)
+            return
+        reason = f"its node was lost while it ran, {LOST_AT_MOST} times; it may need more memory than there is"
+        record = record_failure(work, self._store, reason, 1)
+        if record is None:
+            self._later.append((time.monotonic() + BUSY_SECONDS, work))
+        else:
+            yield work, record
+
+    def _put_off(self, member: Member, work: Work) -> None:
+        """Another process holds the cell: it is tried again later."""
+        member.work = None
+        member.claim.close()
+        self._later.append((time.monotonic() + BUSY_SECONDS, work))
+
+    def _n_at_once(self, member: Member) -> int:
+        return max(1, self._fleet.on_host(member))
+
+    def _host(self, member: Member) -> str:
+        return f"the host {member.arrived.host}" if member.arrived is not None else "a node of the Ray cluster"
+
+
+def _root(error: Exception) -> BaseException:
+    """The error behind those of Ray."""
+    cause = getattr(error, "cause", None)
+    return cause if isinstance(cause, BaseException) else error
+
+
+def _variables() -> dict[str, str]:
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}

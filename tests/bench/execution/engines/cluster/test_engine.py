@@ -1,0 +1,102 @@
+"""Cells on a real Ray cluster, whose nodes are processes of this machine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bench.execution.grids import Grid, by_status, deterministic, litter, odd, repair
+from tunefront.bench.cells import Cell
+from tunefront.bench.execution.engines import Silent
+from tunefront.bench.execution.engines.cluster.engine import Cluster
+from tunefront.bench.execution.engines.cluster.joining import ONE_MACHINE, QUIET
+from tunefront.bench.execution.grid import run_grid
+from tunefront.bench.records import Record
+from tunefront.bench.records.store import Store
+
+MakeGrid = Callable[..., Grid]
+NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Any]:
+    """A cluster of two nodes with a core each; Ray's own class, for `add_node` and `remove_node`."""
+    os.environ.update(QUIET | {ONE_MACHINE: "0"})  # read when Ray is imported
+    pytest.importorskip("ray", reason="the extra `ray` is not installed")
+    from ray.cluster_utils import Cluster as Nodes
+
+    made = Nodes(initialize_head=True, head_node_args={**NODE, "include_dashboard": False})
+    try:
+        made.add_node(**NODE)
+        yield made
+    finally:
+        made.shutdown()
+
+
+def test_two_nodes_give_what_one_process_gives_bit_for_bit(nodes: Any, grid: MakeGrid, tmp_path: Path) -> None:
+    """A worker that dies costs its cell alone, as on one machine."""
+    some = grid(methods=["features", *odd(tmp_path, "exit"), "ia3", "full"])
+    here, there = Store(tmp_path / "here"), Store(tmp_path / "there")
+    run_grid(grid(methods=("features", "ia3", "full")).cells(), here)
+    outcome = run_grid(some.cells(), there, Cluster(nodes.address))
+    assert (outcome.ran, outcome.failed) == (4, 1)
+    (failed,) = by_status(outcome.records, "failed")
+    assert "exit 3" in (failed.reason or "")
+    made = deterministic(there)
+    assert {key: made[key] for key in made if key != failed.key} == deterministic(here)
+    assert litter(there) == []
+    repair(tmp_path)
+    assert run_grid(some.cells(), there, Cluster(nodes.address)).ran == 1
+
+
+def test_a_store_that_no_node_sees_is_written_by_the_driver(nodes: Any, grid: MakeGrid, tmp_path: Path) -> None:
+    some, here, there = grid(methods=("ia3", "full")), Store(tmp_path / "here"), Store(f"memory://{tmp_path.name}")
+    run_grid(some.cells(), here)
+    assert run_grid(some.cells(), there, Cluster(nodes.address)).ran == 2
+    assert deterministic(there) == deterministic(here)
+
+
+class Killing(Silent):
+    """Ends a node once a cell runs on every node, then lets the cells go on."""
+
+    def __init__(self, folder: Path, kill: Callable[[], None], after: int):
+        self._folder, self._kill, self._left = folder, kill, after
+
+    def started(self, cell: Cell) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._kill()
+            repair(self._folder)
+
+
+def test_a_node_that_is_lost_costs_its_running_cell_alone(nodes: Any, grid: MakeGrid, tmp_path: Path) -> None:
+    third = nodes.add_node(**NODE)
+    some = grid(methods=odd(tmp_path, "sleep"), seeds=5)
+    store = Store(tmp_path / "out")
+    lost = Killing(tmp_path, lambda: nodes.remove_node(third, allow_graceful=False), after=3)
+    outcome = run_grid(some.cells(), store, Cluster(nodes.address), lost)
+    assert (outcome.ran, outcome.failed) == (5, 0)
+    here = Store(tmp_path / "here")
+    run_grid(some.cells(), here)
+    assert deterministic(store) == deterministic(here)
+    assert litter(store) == []
+
+
+class Impatient(Silent):
+    """Interrupts at the first record."""
+
+    def finished(self, cell: Cell, record: Record) -> None:
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_run_keeps_what_has_finished_and_goes_on(nodes: Any, grid: MakeGrid, tmp_path: Path) -> None:
+    some, store = grid(methods=("features", "ia3", "full")), Store(tmp_path / "out")
+    first = run_grid(some.cells(), store, Cluster(nodes.address, workers=1), Impatient())
+    assert (first.interrupted, len(store.records())) == (True, 1)
+    second = run_grid(some.cells(), store, Cluster(nodes.address, workers=1))
+    assert (second.ran, second.reused, second.interrupted) == (2, 1, False)
+    assert litter(store) == []
