@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tunefront.bench.execution.mixed_model import MixedModel
     from tunefront.bench.execution.mixing import Mixtures
     from tunefront.bench.execution.rounds import Rounds
+    from tunefront.bench.execution.shards import Shard
     from tunefront.bench.execution.stream import Streams
     from tunefront.bench.forecast.forecast import Forecast
     from tunefront.bench.probe.probing import Probe
@@ -72,6 +73,7 @@ def run(
     out: str | Path = "results",
     workers: int = 1,
     keep: Sequence[str] = (),
+    shard: str | None = None,
 ) -> list[Record]:
     """Runs the cells of a suite that are not recorded yet; returns the records of all of them, in order.
 
@@ -86,8 +88,9 @@ def run(
     sites for architectures (see `probe`), which the process keeps; device, one of the run settings;
     trials, the number of sizes and learning rates that every method tries, and sampler, how they are chosen (`grid`,
     `random`, or `optuna`); out, a folder or fsspec URL; workers, the number of cells that run at a time; keep,
-    `["checkpoints"]` to keep what was trained, for `predict` and `export`. Workers import the script that started them,
-    so a script that uses several keeps its call under `if __name__ == "__main__":`.
+    `["checkpoints"]` to keep what was trained, for `predict` and `export`; shard, such as "2/8", one of the shares into
+    which the cells are divided by their keys, for several machines: only its cells are run and returned. Workers import
+    the script that started them, so a script that uses several keeps its call under `if __name__ == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -99,6 +102,7 @@ def run(
             print(record.label, record.score, record.parameters.trainable)
     """
     quiet_libraries()  # before they are imported
+    share = _shard(shard)
     overrides = Overrides(
         methods=methods,
         backbones=backbones,
@@ -128,7 +132,8 @@ def run(
     if unknown_parts:
         raise UserError(f"keep: {unknown('part', str(unknown_parts[0]), [CHECKPOINTS])}")
     expansion = expand(suite, overrides)
-    return _records_of(replace(expansion, cells=kept(expansion.cells)) if keep else expansion, out, workers)
+    expansion = replace(expansion, cells=kept(expansion.cells)) if keep else expansion
+    return _records_of(expansion, out, workers, shard=share)
 
 
 def ablate(
@@ -138,6 +143,7 @@ def ablate(
     values: Sequence[float] | None = None,
     out: str | Path = "results",
     workers: int = 1,
+    shard: str | None = None,
     **selection: Any,  # Any: the keywords of `run`
 ) -> list[Record]:
     """Varies one thing about methods, as `tunefront ablate` does; returns the records of all cells, in order.
@@ -145,8 +151,8 @@ def ablate(
     Args: what, `spans` (what the method inserted is left out of each span of blocks after training), `init` (standard
     deviation of the initial weights), `losses` (T-Few's three, on and off), `size`, `layers` (top blocks trained) or
     `shots` (learning curves); spans, for `spans`, such as "0-2,5", by default every span; values, for `init`, `size`
-    and `layers`, those to try; out and workers as in `run`; selection, the lists, data and settings of `run`: methods
-    are those that are varied.
+    and `layers`, those to try; out, workers and shard as in `run`; selection, the lists, data and settings of `run`:
+    methods are those that are varied.
     Errors: as `run`; TypeError for a keyword that `run` does not have.
 
         from tunefront import ablate
@@ -158,9 +164,9 @@ def ablate(
     quiet_libraries()
     from tunefront.bench.suites.ablations import Ablation
 
-    ablation = Ablation.of(what, values, spans)
+    share, ablation = _shard(shard), Ablation.of(what, values, spans)
     overrides = ablation.with_spans(_overrides(selection))
-    return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, workers)
+    return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, workers, shard=share)
 
 
 def stream(
@@ -260,13 +266,20 @@ def _records_of(
     out: str | Path,
     workers: int,
     arrange: Callable[[Sequence[Cell]], Streams | Mixtures] | None = None,
+    shard: Shard | None = None,
 ) -> list[Record]:
-    """Runs the cells that have no record yet; returns the records of all of them, in order."""
+    """Runs the cells of the shard that have no record yet; returns the records of all of them, in order."""
     for line in expansion.announcements:
         log.info("%s", line)
     for warning in expansion.warnings:
         log.warning("%s", warning)
-    cells, lines = compared(expansion.cells)
+    cells = expansion.cells
+    if shard is not None:
+        from tunefront.bench.suites.optuna_search import check_all_known
+
+        check_all_known(cells, "a shard", "leave shard out")
+        cells = shard.select(cells)
+    cells, lines = compared(cells)
     for line in lines:
         log.info("%s", line)
     from tunefront.bench.execution.engines.local import Local
@@ -280,6 +293,13 @@ def _records_of(
     for line in find_missing(store.location, outcome.records).lines:
         log.warning("%s", line)
     return list(outcome.records)
+
+
+def _shard(text: str | None) -> Shard | None:
+    """The share that a text such as `2/8` names, None for all cells; UserError for any other text."""
+    from tunefront.bench.execution.shards import Shard
+
+    return None if text is None else Shard.of(text)
 
 
 def arranged(

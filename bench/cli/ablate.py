@@ -23,6 +23,7 @@ def ablate(
     workers: options.Workers = None,
     engine: options.Engine = "local",
     plan_first: options.PlanFirst = None,
+    shard: options.Share = None,
     debug: options.Debug = False,
 ) -> None:
     """Vary one thing about methods, then write a report about it.
@@ -46,4 +47,4 @@ def ablate(
         wrong.raise_if_any()
         return Asked(expand(ablation.suite, overrides, on_status=on_status, wrong=wrong, vary=ablation.vary))
 
-    run_cells(asked, How(out, workers, engine, plan_first), debug)
+    run_cells(asked, How(out, workers, engine, plan_first, shard=shard), debug)

@@ -28,6 +28,7 @@ from tunefront.bench.cli.report import report
 from tunefront.bench.cli.run import run
 from tunefront.bench.cli.stale import stale
 from tunefront.bench.cli.stream import stream
+from tunefront.bench.cli.submit import submit
 from tunefront.bench.cli.templates import templates
 from tunefront.bench.execution import interruption
 
@@ -86,6 +87,7 @@ app.command()(predict)
 app.command()(export)
 app.command()(plan)
 app.command()(ablate)
+app.command()(submit)
 app.command()(init)
 app.command(name="list")(list_)
 app.command()(stale)

@@ -197,6 +197,41 @@ Replay = Annotated[
 Out = Annotated[str, typer.Option(help="Folder or fsspec URL for the records and the report.")]
 Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default: one per core, at most 4.", min=1)]
 Engine = Annotated[str, typer.Option(help="Where cells run; only `local` so far.")]
+Share = Annotated[
+    str | None,
+    typer.Option(
+        "--shard",
+        help="Only the cells of share I of N, such as 2/8, so that N machines run them all; no report is written.",
+        metavar="I/N",
+    ),
+]
+Packed = Annotated[
+    str | None,
+    typer.Option(
+        "--packed",
+        help="With --shard I/N: the cells that this file of `tunefront submit` lists for job I.",
+        metavar="FILE",
+    ),
+]
+Jobs = Annotated[
+    int,
+    typer.Option(
+        "--jobs", help="The most jobs; fewer if there are fewer cells to run.", metavar="N", min=1, max=10_000
+    ),
+]
+Slurm = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm",
+        help="An option of sbatch, such as partition=gpu or time=2:00:00; it replaces ours. Repeatable.",
+        metavar="NAME=VALUE",
+    ),
+]
+ShowScript = Annotated[bool, typer.Option("--dry-run", help="Print the script; write and submit nothing.")]
+SubmitOut = Annotated[str, typer.Option(help="Folder that all machines share, or fsspec URL, for the records.")]
+JobWorkers = Annotated[
+    int, typer.Option("--workers", help="Cells that run at a time in a job.", metavar="N", min=1, max=1_000)
+]
 PlanFirst = Annotated[
     bool | None,
     typer.Option(

@@ -38,7 +38,7 @@ def look_ahead(
     if not planned:
         return f"{plural(len(cells), 'cell')}{known}.", None
     at_once = min(workers, len(planned))
-    predicted = sum(map(_seconds, planned)) / at_once
+    predicted = sum(map(seconds_of, planned)) / at_once
     peak = max(record.peak_memory_bytes or 0 for record in planned)
     times = "one at a time" if at_once == 1 else f"{at_once} at a time"
     costs = f"about {format_duration(predicted)}, and up to {si(peak, 'B')} each"
@@ -50,8 +50,8 @@ def time_taken(elapsed: float, predicted: float | None) -> str:
     return f", in {format_duration(elapsed)}" + (f" (predicted: {format_duration(predicted)})" if predicted else "")
 
 
-def _seconds(record: Record) -> float:
-    """Seconds of training, of scoring the test rows, and of scoring the selection rows at the same speed."""
+def seconds_of(record: Record) -> float:
+    """Predicted seconds of training, of scoring the test rows, and of scoring the selection rows at the same speed."""
     scored = record.seconds.eval or 0.0
     chosen_on = (record.data.n_selection or 0) / (record.data.n_test or 1)
     return (record.seconds.train or 0.0) + (record.seconds.prefix or 0.0) + scored * (1 + chosen_on)

@@ -22,6 +22,8 @@ def run(
     engine: options.Engine = "local",
     keep: options.Kept = None,
     plan_first: options.PlanFirst = None,
+    shard: options.Share = None,
+    packed: options.Packed = None,
     debug: options.Debug = False,
 ) -> None:
     """Run what is not recorded yet, then write a report.
@@ -40,4 +42,4 @@ def run(
         wrong = ErrorCollector()
         return Asked(expand(suite, Overrides.from_texts(texts, wrong), on_status=on_status, wrong=wrong))
 
-    run_cells(asked, How(out, workers, engine, plan_first, keep is not None), debug)
+    run_cells(asked, How(out, workers, engine, plan_first, keep is not None, shard, packed), debug)

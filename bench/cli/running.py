@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,15 +58,40 @@ class Asked:
     arrange: Callable[[Sequence[Cell]], Runnable] | None = None
 
 
+class Share(Protocol):
+    """The cells of one of several machines or jobs."""
+
+    def select(self, cells: Iterable[Cell]) -> tuple[Cell, ...]: ...
+
+
 @dataclass(frozen=True)
 class How:
-    """Where and how a call runs its cells, and whether their checkpoints are kept."""
+    """Where and how a call runs its cells, whether their checkpoints are kept, and which share of them it runs, by its
+    text such as 2/8, and by a packing file if `packed` names one."""
 
     out: str
     workers: int | None
     engine: str = "local"
     plan_first: bool | None = None
     keep: bool = False
+    shard: str | None = None
+    packed: str | None = None
+
+    @property
+    def share(self) -> Share | None:
+        """The share of the cells to run, None for all; UserError for a wrong text or packing file."""
+        if self.shard is None and self.packed is None:
+            return None
+        from tunefront.bench.execution.packing import Packing
+        from tunefront.bench.execution.shards import Shard
+
+        if self.shard is None:
+            raise UserError(f"--packed {self.packed} lists the cells of several jobs; say which one with --shard i/n.")
+        try:
+            shard = Shard.of(self.shard)
+        except UserError as error:
+            raise UserError(f"--shard: {error}") from error
+        return shard if self.packed is None else Packing.read(self.packed).job(shard)
 
 
 def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: bool) -> None:
@@ -85,9 +111,10 @@ def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: 
         from tunefront.bench.data import cache
 
         cache.folder()  # raises before anything runs if the folder is unusable
+        share = how.share
 
         with warnings_on(errors):
-            outcome, titles, taken = _run(errors, asked, how, out)
+            outcome, titles, taken = _run(errors, asked, how, out, share)
             if outcome.interrupted:
                 from tunefront.bench.cli.ending import show_not_run
 
@@ -95,13 +122,13 @@ def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: 
                 print_resume_hint(errors)
                 raise typer.Exit(interruption.exit_code())
             with without_collector():
-                complete = _end(outcome, titles, out, errors, taken)
+                complete = _end(outcome, titles, out, errors, taken, how.shard)
         if outcome.failed or not complete:
             raise typer.Exit(FAILED)
 
 
 def _run(
-    errors: Console, asked: Callable[[Callable[[str], None]], Asked], how: How, out: str
+    errors: Console, asked: Callable[[Callable[[str], None]], Asked], how: How, out: str, share: Share | None
 ) -> tuple[Outcome, Titles, str]:
     """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
 
@@ -110,11 +137,12 @@ def _run(
     from tunefront.bench.api import arranged
     from tunefront.bench.cells import kept
     from tunefront.bench.cli.outlook import look_ahead, time_taken
-    from tunefront.bench.cli.progress import Display
+    from tunefront.bench.cli.progress import Display, plural
     from tunefront.bench.cli.titles import Titles
     from tunefront.bench.papers.compared import compared
     from tunefront.bench.records.store import Store
     from tunefront.bench.suites.expand import OWN
+    from tunefront.bench.suites.optuna_search import check_all_known
 
     with Display(errors) as display:
         with without_collector():
@@ -126,7 +154,13 @@ def _run(
             announce(errors, line)
         for warning in expansion.warnings:
             print_plain(errors, f"warning: {warning}", "yellow")
-        cells, lines = compared(kept(expansion.cells) if how.keep else expansion.cells, display.preparing)
+        cells = kept(expansion.cells) if how.keep else expansion.cells
+        if share is not None:
+            check_all_known(cells, "a run with --shard", "leave --shard out")
+            display.preparing("computing the keys of cells")
+            cells = share.select(cells)
+            print_plain(errors, f"shard {how.shard}: {len(cells):,} of {plural(len(expansion.cells), 'cell')}")
+        cells, lines = compared(cells, display.preparing)
         for line in lines:
             announce(errors, line)
         from tunefront.bench.execution.engines import default_workers
@@ -145,9 +179,12 @@ def _run(
     return outcome, display.titles, time_taken(monotonic() - began, predicted) if outcome.ran else ""
 
 
-def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str) -> bool:
+def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str, shard: str | None) -> bool:
     """Writes the report, then prints the end of the run, in this order since printing may fail. False if records are
-    missing, or if a bug stopped the report or the summary."""
+    missing, or if a bug stopped the report or the summary.
+
+    A `shard` has neither a report nor a study: other machines, which may be at work, have the other cells.
+    """
     from tunefront.bench.cli.ending import show_counts, show_not_run, show_studies, show_summary
     from tunefront.bench.records.answers import AnswerFiles
     from tunefront.bench.records.kept import find_missing
@@ -156,17 +193,24 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
     written: list[str] = []
     console, places = Console(), {record.key: out for record in outcome.records}
     with _as_warning(errors, "no report", broken):
-        written = _report(outcome, out, places)
+        written = _report(outcome, out, places) if shard is None else []
     with _as_warning(errors, "no summary", broken):
         predictions = AnswerFiles(places)
-        show_summary(outcome, predictions, console, errors)
-        show_studies(outcome, predictions, console)
+        if outcome.records:
+            show_summary(outcome, predictions, console, errors)
+        if shard is None:
+            show_studies(outcome, predictions, console)
     missing = find_missing(out, outcome.records)
     for line in missing.lines:
         log.warning("%s", line)
     show_not_run(outcome.records, titles, errors)
-    show_counts(outcome, taken, console)
+    if outcome.records or shard is None:
+        show_counts(outcome, taken, console)
     show_written(written)
+    if shard is not None:
+        what = "this is about the cells of" if outcome.records else "there is no cell to run in"
+        command = shlex.join(["tunefront", "report", out])
+        print_plain(console, f"{what} shard {shard} alone; the report, when all shards have ended: {command}")
     return not broken and not missing.records
 
 

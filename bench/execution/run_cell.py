@@ -61,7 +61,7 @@ from tunefront.bench.records import (
     Tokens,
     Training,
 )
-from tunefront.bench.records.environment import cpu_model, git_commit
+from tunefront.bench.records.environment import cpu_model, git_commit, host
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import as_scalars
 from tunefront.bench.training.feature_cache import RowValues
@@ -238,6 +238,7 @@ def environment(cell: Cell, concurrent_cells: int) -> Environment:
     return Environment(
         device=device.type,
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        host=host(),
         cpu_model=cpu_model(),
         threads=cell.config.threads,
         concurrent_cells=concurrent_cells,

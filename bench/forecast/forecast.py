@@ -15,6 +15,7 @@ from typing import Any
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
+from tunefront.bench.execution.engines.claim import is_complete
 from tunefront.bench.execution.identity import Identity, Shared
 from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest_batch
@@ -192,12 +193,21 @@ def keep_predictions(cells: Sequence[Cell], out: str, workers: int, on_status: O
     OUT; returns each of these cells with its prediction, one for all seeds. Errors: UserError if that fails."""
     folder, store, shared = folder_of(out), Store(out), Shared()
     found = [(cell, store.read(Identity.of(cell, shared).key)) for cell in cells]
-    missing = [cell for cell, record in found if record is None or record.status == "failed"]
-    targets = cell_targets(missing)
-    forecast = Predictor(True, workers, on_status).forecast(targets)
-    keep(forecast.records, folder)
+    missing = [cell for cell, record in found if not is_complete(record, cell, store)]
+    predicted = predictions(missing, workers, on_status)
+    keep({record.key: record for _, record in predicted}.values(), folder)
+    return predicted
+
+
+def predictions(
+    cells: Sequence[Cell], workers: int, on_status: OnStatus, timed: bool = True
+) -> list[tuple[Cell, Record]]:
+    """Each cell with its predicted costs, one prediction for all seeds; seconds, on this machine, if `timed`. Errors:
+    UserError if that fails."""
+    targets = cell_targets(cells)
+    forecast = Predictor(timed, workers, on_status).forecast(targets)
     known = {without_seeds(target.cell): record for target, record in zip(targets, forecast.records, strict=True)}
-    return [(cell, known[without_seeds(cell)]) for cell in missing]
+    return [(cell, known[without_seeds(cell)]) for cell in cells]
 
 
 def _check_not_empty(forecast: Forecast) -> None:

@@ -38,6 +38,11 @@ def cpu_model() -> str:
     return next(names, platform.processor() or platform.machine())
 
 
+def host() -> str | None:
+    """The machine's name on its network, None if it has none."""
+    return platform.node() or None
+
+
 @functools.cache
 def git_commit() -> str | None:
     """The commit of the checkout that this package runs from, with `+` if it has changes; None if it is installed."""

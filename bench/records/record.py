@@ -556,6 +556,7 @@ class Environment(Group):
 
     device: str | None = Field(default=None, description="cpu or cuda")
     device_name: str | None = Field(default=None, description="the accelerator's name, null on CPU")
+    host: str | None = Field(default=None, description="the name of the machine on its network, null if it has none")
     cpu_model: str | None = Field(default=None, description="the processor's name")
     threads: Count = Field(default=None, description="torch threads of the cell")
     concurrent_cells: Count = Field(
@@ -718,7 +719,7 @@ _VARYING = (
     *("seconds", "cpu_seconds", "latency_seconds", "examples_per_second", "mixed"),
     *("memory.cuda", "memory.start_resident_bytes", "storage.checkpoint_sha256"),
     *("environment.created_at", "environment.git_commit", "environment.concurrent_cells"),
-    *("environment.cpu_model", "environment.device_name"),
+    *("environment.host", "environment.cpu_model", "environment.device_name"),
 )
 DETERMINISTIC = frozenset(
     name for name in leaves() if name not in _VARYING and name.split(".")[0] not in _VARYING and "_peak_" not in name

@@ -59,6 +59,7 @@ def expand(
     listing: bool = False,
     wrong: ErrorCollector | None = None,
     vary: Callable[[list[Grid], ErrorCollector], list[Grid]] | None = None,
+    elsewhere: bool = False,
 ) -> Expansion:
     """The cells of a suite, by default that of `suite_for`, under these overrides, without duplicates, grouped by
     backbone, then task; within a group one part after another, each in the order of
@@ -66,7 +67,8 @@ def expand(
 
     `on_status` gets a line before each slow step. `listing` is for callers that will not run the cells: nothing is
     built, downloaded or written, and checks that need rows are left out. `wrong` holds earlier errors in the call.
-    `vary` changes the parts once the call has selected them, as an ablation does.
+    `vary` changes the parts once the call has selected them, as an ablation does. `elsewhere` is for callers whose
+    cells run on other machines: no device is looked for here.
     Errors: UserErrors with all mistakes.
     """
     overrides, wrong = overrides or Overrides(), wrong or ErrorCollector()
@@ -88,7 +90,7 @@ def expand(
     if instead is not None:
         with wrong.collect(f"suite {suite}: {FALLBACK}: "):
             read = read_suite(instead[0], wrong)
-    parts = build_grids(read, overrides, wrong, listing)
+    parts = build_grids(read, overrides, wrong, listing, elsewhere)
     if not overrides.backbones and any(grid.part.default_for for grid in parts):
         named = dict.fromkeys(name for grid in parts for name in grid.part.tasks)
         parts = for_kinds(parts, look_up((), named, ErrorCollector(), on_status, listing))  # errors are reported below

@@ -206,9 +206,11 @@ class Grid:
         ]
 
 
-def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listing: bool = False) -> list[Grid]:
+def build_grids(
+    suite: Suite, overrides: Overrides, wrong: ErrorCollector, listing: bool = False, elsewhere: bool = False
+) -> list[Grid]:
     """The selected parts; errors in methods, recipes and settings are collected. With `listing` nothing is downloaded
-    to select them."""
+    to select them; with `elsewhere` the device is that of another machine."""
     recipe, settings = read_settings(overrides.all_settings(), wrong)
     strict = bool(overrides.methods) or not (overrides.tasks or overrides.shots)
     selected = []
@@ -223,7 +225,7 @@ def build_grids(suite: Suite, overrides: Overrides, wrong: ErrorCollector, listi
             _check_search(part)
         with wrong.collect():
             grid = replace(grid, config=build({**part.settings, **select, **settings}, RunConfig))
-            check_device(grid.config.device)
+            check_device(grid.config.device, elsewhere)
         selected.append(grid)
         grid.check_recipes(wrong)
     return selected

@@ -43,12 +43,13 @@ def asks(cells: Iterable[Cell]) -> bool:
     return any(cell.trial is not None and cell.trial.sampler == OPTUNA for cell in cells)
 
 
-def check_all_known(cells: Iterable[Cell], what: str) -> None:
-    """UserError for `what`, a command that must know all cells in advance, if they depend on scores."""
+def check_all_known(cells: Iterable[Cell], what: str, instead: str = "`tunefront run`") -> None:
+    """UserError for `what`, which must know all cells in advance, if they depend on scores; it may be replaced by
+    `instead`."""
     if asks(cells):
         raise UserError(
             f"{what} must know all cells before the first one runs, but the sampler 'optuna' chooses them by scores; "
-            "take the sampler 'random' there, or `tunefront run`."
+            f"take the sampler 'random' there, or {instead}."
         )
 
 

@@ -169,12 +169,12 @@ def check_lengths(
             check_length(backbone, task, max_length)
 
 
-def check_device(device: str) -> None:
-    """UserError for an unknown or missing device."""
+def check_device(device: str, elsewhere: bool = False) -> None:
+    """UserError for an unknown device, or for one that this machine lacks, unless it is that of another machine."""
     kind, _, number = device.partition(":")
     if kind not in ("cpu", "cuda") or (number and not (kind == "cuda" and number.isdecimal())):
         raise UserError(f"there is no device {device!r}; give cpu, cuda or cuda:N.")
-    if kind == "cuda":
+    if kind == "cuda" and not elsewhere:
         import torch
 
         n_devices = torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,7 +31,10 @@ SCOPED = frozenset({*PER_TASK, *PER_BACKBONE, "method_fingerprint", "template_fi
 """Fields that normally differ between tasks, backbones or methods."""
 PROMPTED = frozenset({"normalization", "context_length"})
 """Settings that change numbers only if there is a prompt. They may differ between encoders."""
-TIMING = ("threads", "concurrent_cells", "cpu_model", "device_name")
+MACHINE = ("threads", "cpu_model", "device_name")
+"""Fields that tell machines apart whose seconds differ. Hosts of one cluster often have the same processor: their names
+do not count."""
+TIMING = (*MACHINE, "concurrent_cells")
 """Seconds are compared only if all of these fields are equal."""
 _ABSENT = object()
 
@@ -82,11 +87,33 @@ def differing_settings(records: Sequence[Record]) -> dict[str, list[str]]:
 
 def find_timing_mismatch(records: Iterable[Record]) -> str | None:
     """Why the records' seconds cannot be compared: the first field that differs, with its values. None if they can."""
+    uneven = _uneven_timing(records)
+    return None if uneven is None else f"{uneven[0]} differs ({', '.join(sorted(uneven[1]))})"
+
+
+def timing_filter(records: Iterable[Record]) -> str:
+    """The option that keeps the records whose seconds have the most frequent value of the first field that differs;
+    empty if none does."""
+    uneven = _uneven_timing(records)
+    if uneven is None:
+        return ""
+    field, values = uneven
+    most = max(values, key=lambda value: (values[value], value))
+    return f"--where {shlex.quote(f'environment.{field}={most}')}"
+
+
+def same_machine(one: Record, other: Record) -> bool:
+    """Whether two records are of machines whose seconds can be compared, which may have run several cells at a time."""
+    return all(getattr(one.environment, field) == getattr(other.environment, field) for field in MACHINE)
+
+
+def _uneven_timing(records: Iterable[Record]) -> tuple[str, Counter[str]] | None:
+    """The first field in which the conditions of timing differ, with its values and their numbers of records."""
     timed = [record for record in records if record.seconds.train is not None or record.seconds.eval is not None]
     for field in TIMING:
-        values = sorted({number(getattr(record.environment, field)) for record in timed})
+        values = Counter(number(getattr(record.environment, field)) for record in timed)
         if len(values) > 1:
-            return f"{field} differs ({', '.join(values)})"
+            return field, values
     return None
 
 

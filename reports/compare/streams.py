@@ -103,6 +103,13 @@ class Passage:
         return [step.seconds.train for step in self.steps]
 
     @property
+    def timed(self) -> list[Record]:
+        """The records that these seconds are from."""
+        if self.steps[-1].stream.way == SEPARATE:
+            return [self.alone[task] for task in self.order if task in self.alone]
+        return list(self.steps)
+
+    @property
     def run(self) -> tuple[int, int]:
         """Draw and seed."""
         return self.steps[0].draw_seed, self.steps[0].seed

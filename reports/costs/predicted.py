@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
+from tunefront.reports.compare.checks import same_machine
 from tunefront.reports.compare.measures import Cost
 from tunefront.reports.compare.statistics import median
 from tunefront.reports.costs.breakdown import Ledger
@@ -40,6 +41,10 @@ MEMORY = (
     "includes additional memory of the process or the allocator."
 )
 SECONDS = "Predicted seconds are those of a single cell on the machine that made the prediction."
+ELSEWHERE = (
+    "Seconds that were predicted for another processor, accelerator or number of threads than those of the run are left "
+    "out"
+)
 
 
 def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
@@ -54,7 +59,7 @@ def ledger(panel: Panel, index: int, plans: Sequence[Record]) -> Ledger | None:
     tables = tuple(table for table in candidates if table is not None)
     if not tables and not late:
         return None
-    text = (*(_text(panel, planned, tables) if tables else ()), *_left_out(late))
+    text = (*(_text(panel, planned, tables) if tables else ()), *_elsewhere(panel, planned), *_left_out(late))
     return Ledger("predicted", "Predicted and measured", _short(panel, planned), text, tables)
 
 
@@ -81,6 +86,13 @@ def _left_out(late: Sequence[Record]) -> tuple[str, ...]:
     return (f"{those} made after the run and left out: {labels}.",)
 
 
+def _elsewhere(panel: Panel, plans: dict[str, Record]) -> tuple[str, ...]:
+    """How many predictions of seconds are for other machines than those that ran; nothing if none is."""
+    pairs = ((plans[record.key], record) for record in panel.records if record.key in plans)
+    others = [plan for plan, record in pairs if plan.seconds.eval is not None and not same_machine(plan, record)]
+    return (f"{ELSEWHERE} ({units.plural(len(others), 'run')}).",) if others else ()
+
+
 def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tuple[str, ...]:
     """What the tables show, and whether runs shared the machine, which predictions ignore."""
     captions = {table.caption for table in tables}
@@ -95,8 +107,11 @@ def _text(panel: Panel, plans: dict[str, Record], tables: Sequence[Table]) -> tu
 
 
 def predicted_and_measured(entry: Entry, cost: Cost, plans: dict[str, Record]) -> list[tuple[float, float]]:
-    """Pairs of predicted and measured values, for records that have both."""
-    both = ((cost.read(plans[record.key]), cost.read(record)) for record in entry.all if record.key in plans)
+    """Pairs of predicted and measured values, for records that have both; of seconds, on like machines only."""
+    pairs = ((plans[record.key], record) for record in entry.all if record.key in plans)
+    both = (
+        (cost.read(plan), cost.read(record)) for plan, record in pairs if not cost.timed or same_machine(plan, record)
+    )
     return [(ours, theirs) for ours, theirs in both if ours is not None and theirs is not None]
 
 

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from tunefront.reports import units
-from tunefront.reports.compare.checks import group_by
+from tunefront.reports.compare.checks import group_by, timing_filter
 from tunefront.reports.compare.factors import cell_of, same_for_all_draws
 from tunefront.reports.compare.waiting import describe_waiting
 from tunefront.reports.costs.flops import MAX_DIFFERENCE, contradictions
@@ -135,7 +135,8 @@ def _coverage(panel: Panel, where: str, names: Mapping[str, str]) -> list[str]:
         texts.append(f"The number of runs differs between methods or tasks{where} ({min(runs)} to {max(runs)}).")
     if panel.timing_mismatch:
         texts.append(
-            f"Seconds{where} were measured under different conditions and are left out: {panel.timing_mismatch}."
+            f"Seconds{where} were measured under different conditions and are left out: {panel.timing_mismatch}. A "
+            f"report with {timing_filter(panel.records)} shows those of one kind."
         )
     return texts
 

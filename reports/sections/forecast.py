@@ -244,7 +244,12 @@ def totals(records: Sequence[Record]) -> str:
     scoring, _ = _sum(planned, _scoring_flops)
     parts = [f"{units.si(training, 'FLOP')} for training and {units.si(scoring, 'FLOP')} for scoring"]
     (trains, timed), (scores, _) = _sum(planned, lambda record: record.seconds.train), _sum(planned, _scoring_seconds)
-    if scores is not None:
+    machines = {
+        (record.environment.cpu_model, record.environment.device_name) for record in planned if record.seconds.eval
+    }
+    if len(machines) > 1:
+        parts.append("seconds are not added up, since they were predicted for several machines")
+    elif scores is not None:
         timed_text = "" if timed == len(planned) else f", for the {timed:,} with predicted seconds"
         parts.append(
             f"{units.seconds(trains)} for training and {units.seconds(scores)} for scoring, run one by one{timed_text}"

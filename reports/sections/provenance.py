@@ -31,6 +31,7 @@ def environment_table(records: Sequence[Record], folders: Mapping[str, str], not
     `folders`: key -> results folder, empty for one folder."""
     shown: list[tuple[str, Callable[[Record], object]]] = [
         ("results folder", lambda r: folders.get(r.key)),
+        ("machine", lambda r: r.environment.host),
         ("device", lambda r: r.environment.device_name or r.environment.device),
         ("processor", lambda r: r.environment.cpu_model),
         ("threads per cell", lambda r: r.environment.threads),

@@ -68,6 +68,7 @@ def record(**changes: Any) -> Record:
         "memory.train_peak_resident_bytes": round(9e8 + 4e8 * flops * share + 2e8 * flops),
         "memory.eval_peak_resident_bytes": 720_000_000,
         "environment.device": "cpu",
+        "environment.host": "node-1",
         "environment.cpu_model": "Example CPU @ 2.50GHz",
         "environment.threads": 1,
         "environment.concurrent_cells": 2,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tunefront.reports import units
+from tunefront.reports.compare.checks import find_timing_mismatch
 from tunefront.reports.compare.statistics import mean_if_complete, median
 from tunefront.reports.compare.streams import SEPARATE, Passage, Spread, Stream, StreamRow, streams_of
 from tunefront.reports.names import describe_shots, join_names
@@ -197,13 +198,14 @@ def _scores(stream: Stream, material: Material) -> Table:
 
 
 def _costs(stream: Stream) -> Table:
-    """The table of sizes and seconds."""
+    """The table of sizes and seconds; without seconds if they were measured under different conditions."""
+    uneven = find_timing_mismatch(record for row in stream.rows for passage in row.passages for record in passage.timed)
     rows = []
     for row in stream.rows:
         backbone = row.passages[0].steps[0]
         params = mean_if_complete(passage.sizes[-1][0] for passage in row.passages)
         n_bytes = mean_if_complete(passage.sizes[-1][1] for passage in row.passages)
-        seconds = [passage.seconds for passage in row.passages]
+        seconds = [] if uneven else [passage.seconds for passage in row.passages]
         rows.append(
             (
                 Cell(_name(row)),
@@ -224,8 +226,12 @@ def _costs(stream: Stream) -> Table:
         ),
         tuple(rows),
         "Of all tasks together: parameters that are frozen count once, and so do the backbone's files if any of its "
-        "parameters is frozen; in brackets, as a multiple of the backbone's. Seconds: medians over the runs of "
-        "training when a task is added, without evaluation.",
+        "parameters is frozen; in brackets, as a multiple of the backbone's. Seconds"
+        + (
+            f" cannot be compared and are left out: {uneven}."
+            if uneven
+            else ": medians over the runs of training when a task is added, without evaluation."
+        ),
         keys=tuple(map(_keys, stream.rows)),
     )
 

@@ -161,7 +161,7 @@ def test_a_record_is_complete(grid: MakeGrid, tmp_path: Path) -> None:
         *("flops.inference_per_example_without_reuse", "flops.prefix", "flops.calibration"),
         *("seconds.prefix", "cpu_seconds.prefix", "latency_seconds.first", "latency_seconds.merged"),
         *("storage.checkpoint_sha256", "storage.demonstration_bytes", "scores.selection"),
-        *("environment.device_name", "environment.git_commit", "memory.cuda"),
+        *("environment.host", "environment.device_name", "environment.git_commit", "memory.cuda"),
     }
     may_be_null |= {name for name in leaves() if "allocated" in name or "resident" in name}
     assert {name for name in leaves() if attrgetter(name)(record) is None} <= may_be_null
