@@ -140,7 +140,9 @@ def test_shared_work_changes_no_key(grid: Callable[..., Grid]) -> None:
 
     def plain_fingerprint(method: Method) -> str:
         own = {cls.__module__ for cls in type(method).__mro__}
-        texts = [source(cls.__module__) for cls in type(method).__mro__ if issubclass(cls, Method) and cls is not Method]
+        texts = [
+            source(cls.__module__) for cls in type(method).__mro__ if issubclass(cls, Method) and cls is not Method
+        ]
         imported: dict[str, str] = {}
         waiting = list(texts)
         while waiting:
