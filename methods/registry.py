@@ -154,17 +154,25 @@ _CONTRACT = ("base", "checking", "registry", "spelling", "inject", "torch_intern
 
 def _add_imported(source: str, sources: dict[str, str]) -> None:
     """Adds the sources of shipped methods that a source imports, directly or indirectly."""
+    for module in _modules_from(source):
+        package, _, stem = module.rpartition(".")
+        if package != __package__ or stem in _CONTRACT or module in sources:
+            continue
+        path = Path(__file__).with_name(f"{stem}.py")
+        if path.is_file():
+            sources[module] = path.read_text(encoding="utf-8")
+            _add_imported(sources[module], sources)
+
+
+@functools.lru_cache(maxsize=1000)  # parsing takes milliseconds, and thousands of keys are made from a few sources
+def _modules_from(source: str) -> tuple[str, ...]:
+    """The modules that a source imports names from, in the order in which `ast.walk` finds them."""
     try:
         tree = ast.parse(source)
     except SyntaxError:  # a class defined interactively has no file
-        return
-    for node in ast.walk(tree):
-        module = node.module if isinstance(node, ast.ImportFrom) and not node.level else None
-        package, _, stem = (module or "").rpartition(".")
-        path = Path(__file__).with_name(f"{stem}.py")
-        if package == __package__ and stem not in _CONTRACT and str(module) not in sources and path.is_file():
-            sources[str(module)] = path.read_text(encoding="utf-8")
-            _add_imported(sources[str(module)], sources)
+        return ()
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level)
+    return tuple(node.module for node in imports if node.module)
 
 
 def _line_of(error: BaseException, path: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import difflib
+import functools
 import hashlib
 import inspect
 import json
@@ -85,7 +86,8 @@ def parse(text: str, files: bool = True) -> Method:
         raise ValueError(f"a spelled method has at most {LONGEST:,} characters, got {len(text):,}: {text[:50]!r}...")
     cls, arguments = _split(text.strip(), files)
     check_class(cls)
-    known = {field.name: hint for field in fields(cls) for hint in [typing.get_type_hints(cls)[field.name]]}
+    hints = typing.get_type_hints(cls)
+    known = {field.name: hints[field.name] for field in fields(cls)}
     values: dict[str, Value] = {}
     for name, value in arguments:
         if name not in known:
@@ -266,13 +268,19 @@ def _literal(text: str) -> object:
 
 def _values(method: Method) -> dict[str, Value]:
     """A method's fields, with ints of float fields converted, so that equal methods have one spelling."""
-    hints = typing.get_type_hints(type(method))
     values = {field.name: getattr(method, field.name) for field in fields(method)}
-    for name, value in values.items():
-        kinds = set(members(hints[name]))
-        if isinstance(value, int) and not isinstance(value, bool) and float in kinds and int not in kinds:
+    for name in _float_fields(type(method)):
+        if isinstance(value := values[name], int) and not isinstance(value, bool):
             values[name] = float(value)
     return values
+
+
+@functools.lru_cache(maxsize=1000)  # thousands of cells have a few classes; a class never changes its fields
+def _float_fields(cls: type[Method]) -> tuple[str, ...]:
+    """The fields that take a float and no int."""
+    hints = typing.get_type_hints(cls)
+    kinds = {field.name: set(members(hints[field.name])) for field in fields(cls)}
+    return tuple(name for name, known in kinds.items() if float in known and int not in known)
 
 
 def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field values of any method

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.s3 import BUCKET, Server, connected, serving
 from tunefront.bench.models.tiny import (
     FAMILIES,
     LANGUAGE_MODELS,
@@ -183,6 +184,23 @@ def make_toy(folder: Path, seed: int = 0, rows: tuple[int, int, int] = (96, 32, 
     meta |= {"label_field": "label", "metrics": ["accuracy", "macro_f1"]}
     folder.joinpath("meta.json").write_text(json.dumps(meta), encoding="utf-8")
     return folder
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Server]:
+    """A server for all tests of this process."""
+    with serving() as server, connected(server):
+        import fsspec
+
+        fsspec.filesystem("s3").mkdir(BUCKET)
+        yield server
+
+
+@pytest.fixture
+def s3(s3_server: Server) -> Iterator[Server]:
+    """A real S3 server, to which this process and those that it starts connect."""
+    with connected(s3_server):
+        yield s3_server
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -12,12 +11,12 @@ from rich.text import Text
 from tunefront.bench.cli import options
 from tunefront.bench.cli.console import Console, handle_errors, print_plain, print_raw, quiet_libraries, warnings_on
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.files import writing
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
 if TYPE_CHECKING:
     from tunefront.bench.forecast.forecast import Forecast
     from tunefront.bench.records import Record
+    from tunefront.bench.records.plans import Plans
 
 
 @options.add_cell_options(
@@ -76,12 +75,13 @@ def plan(
             OPTIONS[name].values(texts[name], early)
         check(request, early)  # before the libraries are imported, which takes seconds
         from tunefront.bench.cli.progress import Display
-        from tunefront.bench.forecast.forecast import folder_of, predict_costs
+        from tunefront.bench.forecast.forecast import predict_costs
+        from tunefront.bench.records.plans import Plans
 
-        folder = None if out is None else folder_of(out)
+        plans = None if out is None else Plans(out)
         with Display(errors) as display:
             forecast = predict_costs(request, wrong, display.preparing)
-        _show_plan(forecast, request.sweep.name if request.sweep else "", folder, as_json, memory)
+        _show_plan(forecast, request.sweep.name if request.sweep else "", plans, as_json, memory)
 
 
 def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
@@ -115,10 +115,9 @@ def _show_paper(name: str, context: typer.Context, as_json: bool) -> None:
 UNTIMED = "No seconds are predicted, since they would be those of this machine (--seconds predicts them anyway)."
 
 
-def _show_plan(forecast: Forecast, swept: str, folder: Path | None, as_json: bool, memory: int | None) -> None:
+def _show_plan(forecast: Forecast, swept: str, plans: Plans | None, as_json: bool, memory: int | None) -> None:
     """Prints a forecast as JSON, or as text: first its assumptions and what fits into the `memory`, then its tables.
-    Saves it in `folder`, if one is given."""
-    from tunefront.bench.forecast.forecast import keep
+    Saves it in `plans`, if they are given."""
     from tunefront.reports.costs.train_or_prompt import break_even_table
     from tunefront.reports.formats.terminal import Fitted
     from tunefront.reports.plots.picture import save
@@ -127,8 +126,8 @@ def _show_plan(forecast: Forecast, swept: str, folder: Path | None, as_json: boo
     from tunefront.reports.sections.forecast import plan_tables
     from tunefront.reports.units import si
 
-    if folder is not None:
-        keep(forecast.records, folder)
+    if plans is not None:
+        plans.keep(forecast.records)
     if as_json:
         print_raw(json.dumps(forecast.as_json(), indent=1))
         return
@@ -146,14 +145,12 @@ def _show_plan(forecast: Forecast, swept: str, folder: Path | None, as_json: boo
         console.print(Fitted(table))
     for text in _left_out(forecast, swept):
         print_plain(console, f"skipped: {text}", "yellow")
-    if folder is not None:
-        print_plain(console, f"plan: {folder}")
+    if plans is not None:
+        print_plain(console, f"plan: {plans.location}")
         for number, figure in enumerate(sweep_figures(forecast.sweep, swept).values()):
             for kind in ("svg", "png"):
-                path = folder / f"peak_over_{swept}{f'_{number + 1}' if number else ''}.{kind}"
-                with writing(path) as file:
-                    file.write(save(figure, kind))
-                print_plain(console, f"plot: {path}")
+                name = f"peak_over_{swept}{f'_{number + 1}' if number else ''}.{kind}"
+                print_plain(console, f"plot: {plans.put(name, save(figure, kind))}")
 
 
 def _left_out(forecast: Forecast, swept: str) -> list[str]:

@@ -28,7 +28,7 @@ from tunefront.bench.cli.report import report_folder, show_written, written_repo
 from tunefront.bench.collector import without_collector
 from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import explain_os_error, is_memory, local_folder
+from tunefront.bench.files import explain_os_error, is_memory
 
 if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
@@ -170,7 +170,7 @@ def _run(
         display.titles = Titles.of(runnable.cells)
         n_workers = how.workers or default_workers(cells)
         predicted, plan_first = None, how.plan_first
-        if plan_first or (plan_first is None and expansion.suite == OWN and local_folder(out) is not None):
+        if plan_first or (plan_first is None and expansion.suite == OWN):
             line, predicted = look_ahead(cells, out, n_workers, display.preparing, required=bool(plan_first))
             announce(errors, line)
         display.preparing("looking for records")

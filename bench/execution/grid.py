@@ -82,7 +82,7 @@ def run_grid(
     shared = Shared()
     with without_collector():  # a third of the time of reading thousands of records, which have no cycles
         requested = {work.key: work for work in (Work(cell, Identity.of(cell, shared)) for cell in cells)}
-        existing = {key: record for key in requested if (record := store.read(key)) is not None}
+        existing = store.read_all(requested)
     done = {
         key: _up_to_date(record, requested[key].cell, store)
         for key, record in existing.items()

@@ -65,12 +65,12 @@ class Shared:
     long as this object. Files that change meanwhile are not seen."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[int, ...], tuple[Any, ...]] = {}  # Any: results of several types
+        self._known: dict[tuple[int | str, ...], tuple[Any, ...]] = {}  # Any: results of several types
 
     def once(self, compute: Callable[..., T], *arguments: object) -> T:
-        """The result of a function of these immutable objects. They are known by their ids, and so kept too: equal
-        methods may be spelled differently."""
-        place = (id(compute), *map(id, arguments))
+        """The result of a function of these immutable objects. Texts are known by their value, others by their ids, and
+        so kept too: equal methods may be spelled differently."""
+        place = (id(compute), *(known if isinstance(known, str) else id(known) for known in arguments))
         if place not in self._known:
             self._known[place] = (compute(*arguments), compute, arguments)
         result: T = self._known[place][0]
@@ -205,7 +205,7 @@ def _published(cell: Cell) -> dict[str, str]:
 def _earlier(cell: Cell, shared: Shared) -> dict[str, str]:
     """Fingerprints of the earlier tasks of a stream, with their templates and published draws."""
     prints: dict[str, str] = {}
-    for number, other in enumerate(cell.tasks[:-1], 1):
+    for number, other in enumerate(cell.tasks[:-1] if cell.stage else (), 1):
         prints |= {
             f"{EARLIER}{number}": shared.once(_task_fingerprint, other.task),
             **{f"{name} of {EARLIER}{number}": value for name, value in _template(other.task, other.template).items()},

@@ -46,8 +46,10 @@ class Rounds:
         """How many cells need not run: all in the rounds before the first that is not recorded, and those in that."""
         known: dict[Cell, Record] = {}
         while cells := [cell for cell in self.ask(known) if cell not in known]:
-            found = {cell: store.read(key) for cell, key in _keys(cells).items()}
-            done = {cell: record for cell, record in found.items() if record and is_complete(record, cell, store)}
+            keys = _keys(cells)
+            records = store.read_all(keys.values())
+            found = {cell: records[key] for cell, key in keys.items() if key in records}
+            done = {cell: record for cell, record in found.items() if is_complete(record, cell, store)}
             known |= done
             if len(done) < len(cells):
                 break

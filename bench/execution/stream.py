@@ -204,7 +204,7 @@ class _Steps:
 
     def refresh(self) -> None:
         """Reads which steps are recorded: another process may run the same streams."""
-        self._records = {key: record for key in self.keys if (record := self._store.read(key)) is not None}
+        self._records = self._store.read_all(self.keys)
         self._to_run = set()
         for cell in reversed(self._streams.cells):  # the readers of a checkpoint are in later rounds
             key = self._keys[cell]

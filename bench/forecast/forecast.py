@@ -6,18 +6,14 @@ import itertools
 import multiprocessing
 import os
 import sys
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.engines.claim import is_complete
 from tunefront.bench.execution.identity import Identity, Shared
-from tunefront.bench.files import check_writable, local_folder, writing
 from tunefront.bench.forecast.fit import Fit, largest_batch
 from tunefront.bench.forecast.limits import TooLong
 from tunefront.bench.forecast.machine import machine
@@ -25,7 +21,8 @@ from tunefront.bench.forecast.parallel import predict_in_parallel, predict_targe
 from tunefront.bench.forecast.request import PlanRequest, check, name_sweep_option, targets_of
 from tunefront.bench.forecast.sizes import BATCH, Sweep
 from tunefront.bench.forecast.targets import Target, at_size, cell_targets, without_seeds
-from tunefront.bench.records import MEMORY_PHASES, CorruptRecord, Record, read_record
+from tunefront.bench.records import MEMORY_PHASES, Record
+from tunefront.bench.records.plans import Plans
 from tunefront.bench.records.store import Store
 
 STEP_PHASES = ("forward", "backward", "optimizer")
@@ -190,12 +187,13 @@ def predict_costs(request: PlanRequest, errors: ErrorCollector, on_status: OnSta
 
 def keep_predictions(cells: Sequence[Cell], out: str, workers: int, on_status: OnStatus) -> list[tuple[Cell, Record]]:
     """Predicts the costs of the cells that have not run yet, including seconds, and saves them in the results folder
-    OUT; returns each of these cells with its prediction, one for all seeds. Errors: UserError if that fails."""
-    folder, store, shared = folder_of(out), Store(out), Shared()
-    found = [(cell, store.read(Identity.of(cell, shared).key)) for cell in cells]
-    missing = [cell for cell, record in found if not is_complete(record, cell, store)]
+    or URL OUT; returns each of these cells with its prediction, one for all seeds. Errors: UserError if that fails."""
+    plans, store, shared = Plans(out), Store(out), Shared()
+    keys = [Identity.of(cell, shared).key for cell in cells]
+    known = store.read_all(keys)
+    missing = [cell for cell, key in zip(cells, keys, strict=True) if not is_complete(known.get(key), cell, store)]
     predicted = predictions(missing, workers, on_status)
-    keep({record.key: record for _, record in predicted}.values(), folder)
+    plans.keep({record.key: record for _, record in predicted}.values())
     return predicted
 
 
@@ -220,47 +218,3 @@ def _check_not_empty(forecast: Forecast) -> None:
         reasons.setdefault(record.reason, f"{record.label} on {record.backbone}")
     listed = "; ".join(f"{cell}: {reason}" for reason, cell in reasons.items())
     raise UserError(f"no cell can be planned: {listed}. Choose other methods, backbones or lengths.")
-
-
-def folder_of(out: str) -> Path:
-    """The folder for plans in the results folder OUT, without making it; UserError if it is not writable."""
-    results = local_folder(out)
-    if results is None:
-        raise UserError(f"plans can only be saved in a local folder, but --out is {out}; choose another --out.")
-    folder = results / "plans"
-    new = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        check_writable(folder / f"{uuid.uuid4().hex}.json")
-    except UserError as error:
-        why = getattr(error.__cause__, "strerror", None) or error
-        raise UserError(f"cannot save plans in {out} ({why}); choose another --out.") from error
-    finally:
-        for path in new:  # a later error in the call must leave no folder behind
-            with suppress(OSError):
-                path.rmdir()
-    return folder
-
-
-def keep(records: Iterable[Record], folder: Path) -> None:
-    """Writes the planned records to the folder from `folder_of`, where reports find them.
-
-    The first prediction stays. A plan with the same key (code, data and settings) is overwritten only if it is
-    unreadable, is for synthetic rows (whose key covers no code), or lacks seconds while its cell has not run yet.
-    """
-    for record in records:
-        path = folder / f"{record.key}.json"
-        if record.status == "planned" and not _stays(path, record):
-            with writing(path) as file:
-                file.write(record.model_dump_json(indent=1).encode())
-
-
-def _stays(path: Path, record: Record) -> bool:
-    """Whether the existing plan must not be overwritten with this one; OtherVersion if another version wrote it."""
-    try:
-        known = read_record(path)
-    except (FileNotFoundError, CorruptRecord):
-        return False
-    if not known.fingerprints:
-        return False
-    adds_seconds = known.seconds.eval is None and record.seconds.eval is not None
-    return not adds_seconds or (path.parent.parent / "records" / path.name).exists()

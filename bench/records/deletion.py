@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import LEFT_SECONDS, open_ordinary, url_errors
+from tunefront.bench.files import LEFT_SECONDS, open_ordinary
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
+from tunefront.bench.records.leases import claimed
 from tunefront.bench.records.ordinary import Unreadable, printable_path
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import Store
+from tunefront.bench.records.urls import UrlFolder
 
 ENDINGS = {"records": ".json", "predictions": ".parquet", "checkpoints": ".safetensors", "plans": ".json"}
 """Subfolder of a results folder -> the ending of its files, whose names are keys; those of checkpoints are sha256."""
@@ -59,14 +61,16 @@ def file_sizes(store: Store) -> dict[tuple[str, str], int]:
     """The sizes of all files that a store knows by their names. Errors: UserError if a URL cannot be read; OSError."""
     sizes: dict[tuple[str, str], int] = {}
     for part, ending in ENDINGS.items():
-        found = _local_sizes(store.folder / part) if store.folder is not None else _remote_sizes(store.location, part)
+        found = _local_sizes(store.folder / part) if store.folder is not None else _remote_sizes(store.remote, part)
         sizes |= {(part, name.removesuffix(ending)): size for name, size in found.items() if name.endswith(ending)}
     return sizes
 
 
 def running(store: Store) -> list[str]:
-    """Keys of the cells that another process holds; of a URL none are known."""
-    if store.folder is None or not (store.folder / "locks").is_dir():
+    """Keys of the cells that another process holds; at a URL they are known of S3 alone."""
+    if store.folder is None:
+        return claimed(store.remote) if store.remote.has_claims else []
+    if not (store.folder / "locks").is_dir():
         return []
     keys = [path.stem for path in sorted((store.folder / "locks").glob("*.lock"))]
     return [key for key in keys if not _is_free(store, key)]
@@ -155,7 +159,7 @@ def missing(store: Store, keys: Iterable[str]) -> list[str]:
 def _claim(store: Store, key: str) -> AbstractContextManager[bool]:
     """A claim of the cell; without a folder of locks, which every command that runs cells makes, there is nothing to
     claim, and a claim would make that folder."""
-    if store.folder is None or not (store.folder / "locks").is_dir():
+    if store.folder is not None and not (store.folder / "locks").is_dir():
         return nullcontext(True)
     return store.claim(key)
 
@@ -177,16 +181,8 @@ def _read(store: Store, key: str) -> Record | None:
     try:
         if store.folder is not None:
             return read_record(store.folder / "records" / f"{key}.json")
-        path = f"{store.location}/records/{key}.json"
-        with url_errors(path, "read"):
-            import fsspec
-
-            files, place = fsspec.core.url_to_fs(path)
-            try:
-                content = files.cat_file(place)
-            except FileNotFoundError:
-                return None
-        return parse_record(content, path)
+        name = f"records/{key}.json"
+        return parse_record(store.remote.read(name), store.remote / name)
     except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError):
         return None
 
@@ -205,13 +201,7 @@ def _remove(store: Store, part: Part) -> None:
             if _is_file(path.lstat().st_mode):
                 path.unlink()
         return
-    url = f"{store.location}/{name}"
-    with url_errors(url, "deleted"):
-        import fsspec
-
-        files, place = fsspec.core.url_to_fs(url)
-        with suppress(FileNotFoundError):
-            files.rm_file(place)
+    store.remote.remove(name)
 
 
 def _local_sizes(folder: Path) -> dict[str, int]:
@@ -223,20 +213,8 @@ def _local_sizes(folder: Path) -> dict[str, int]:
     return {name: state.st_size for name, state in sorted(states.items()) if _is_file(state.st_mode)}
 
 
-def _remote_sizes(location: str, part: str) -> dict[str, int]:
-    import fsspec
-
-    with url_errors(location, "read"):
-        files, place = fsspec.core.url_to_fs(location)
-        try:
-            entries = files.ls(f"{place.rstrip('/')}/{part}", detail=True)
-        except FileNotFoundError:
-            return {}
-    return {
-        str(entry["name"]).rsplit("/", 1)[-1]: int(entry.get("size") or 0)
-        for entry in entries
-        if entry.get("type") == "file"
-    }
+def _remote_sizes(folder: UrlFolder, part: str) -> dict[str, int]:
+    return {name: file.size or 0 for name, file in folder.listing(part).items()}
 
 
 def _is_file(mode: int) -> bool:

@@ -13,9 +13,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from tunefront.bench.errors import UserError, printable
-from tunefront.bench.files import local_folder, url_errors
+from tunefront.bench.files import local_folder
+from tunefront.bench.records.index import content_of, read_contents
 from tunefront.bench.records.ordinary import Unreadable, list_files, printable_path, read_regular
 from tunefront.bench.records.record import GROUPS, KEYS, SCHEMA_VERSION, WHOLE, Record
+from tunefront.bench.records.urls import UrlFolder
 
 log = logging.getLogger("tunefront")
 
@@ -144,8 +146,7 @@ def load(folder: str | Path, kind: str = "records") -> Loaded:
     UserError if it cannot be read."""
     local = local_folder(folder)
     if local is None:
-        with url_errors(str(folder), "read"):
-            return _split(_remote(f"{str(folder).rstrip('/')}/{kind}"))
+        return _split(_remote(UrlFolder(str(folder)), kind))
     if os.path.exists(local) and not os.path.isdir(local):
         raise UserError(f"{folder} is a file; give the folder that `tunefront run --out` wrote.")
     return _split(_local(local / kind))
@@ -163,17 +164,15 @@ def _local(folder: Path) -> Iterator[ReadFile]:
             yield str(path), error
 
 
-def _remote(url: str) -> Iterator[ReadFile]:
-    import fsspec
-
-    files, place = fsspec.core.url_to_fs(url)
-    for path in sorted(files.glob(f"{place.rstrip('/')}/*.json")):
+def _remote(folder: UrlFolder, kind: str) -> Iterator[ReadFile]:
+    files: list[ReadFile] = []
+    for name, content in read_contents(folder, kind):
+        path = folder / f"{kind}/{name}"
         try:
-            yield path, parse_record(files.cat_file(path), path)
-        except (CorruptRecord, OtherVersion, OtherCell, FileNotFoundError) as error:
-            yield path, error
-        except (PermissionError, IsADirectoryError) as error:
-            yield path, Unreadable(path, error.strerror or str(error))
+            files.append((path, parse_record(content_of(path, content), path)))
+        except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError) as error:
+            files.append((path, error))
+    yield from sorted(files, key=lambda file: file[0])
 
 
 def _split(files: Iterator[ReadFile]) -> Loaded:

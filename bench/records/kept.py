@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tunefront.bench.files import url_errors
 from tunefront.bench.records.ordinary import list_files, read_ends
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import PARQUET, Store, whole_parquet
@@ -84,16 +83,8 @@ def _sizes(store: Store, subfolder: str, ending: str) -> dict[str, int | None]:
     """Key -> size of the files in a subfolder; None for local files, which are only listed."""
     if store.folder is not None:
         return {path.name.removesuffix(ending): None for path in list_files(store.folder / subfolder, ending)}
-    import fsspec
-
-    with url_errors(store.location, "read"):
-        files, place = fsspec.core.url_to_fs(store.location)
-        try:
-            entries = files.ls(f"{place.rstrip('/')}/{subfolder}", detail=True)
-        except FileNotFoundError:
-            return {}
-    names = [(str(entry["name"]).rsplit("/", 1)[-1], entry.get("size")) for entry in entries]
-    return {name.removesuffix(ending): size for name, size in names if name.endswith(ending)}
+    listed = store.remote.listing(subfolder).items()
+    return {name.removesuffix(ending): file.size for name, file in listed if name.endswith(ending)}
 
 
 def _cells(records: Sequence[Record]) -> str:

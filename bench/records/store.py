@@ -5,26 +5,33 @@ from __future__ import annotations
 import errno
 import functools
 import hashlib
+import io
 import logging
+import time
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import DiskFull, UserError
-from tunefront.bench.files import local_folder, sweep, url_errors, writing
+from tunefront.bench.files import local_folder, sweep, writing
+from tunefront.bench.records.index import content_of, read_contents
 from tunefront.bench.records.io import CorruptRecord, load, log_left_out, parse_record, read_record, set_aside
+from tunefront.bench.records.leases import leased
 from tunefront.bench.records.ordinary import not_a_folder, read_ends
 from tunefront.bench.records.record import Record
+from tunefront.bench.records.urls import UrlFolder
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FOLDERS = ("records", "predictions", "checkpoints", "locks")
-"""The folders of a local results folder."""
+"""The folders of a results folder."""
 PARQUET = b"PAR1"
 """The first and last bytes of a complete Parquet file."""
+LISTED_SECONDS = 10.0
+"""Seconds for which a listing of checkpoints at a URL is taken to be true: thousands are asked about one by one."""
 
 log = logging.getLogger("tunefront")
 
@@ -42,18 +49,25 @@ class Store:
     """A results folder, or any fsspec URL (`s3://bucket/results`) that several machines can write to.
 
     Layout: `records/<key>.json` (written last), `predictions/<key>.parquet`, `checkpoints/<sha256>.safetensors` (what a
-    record names as its `storage.checkpoint_sha256`), `locks/<key>.lock` (local folders only).
+    record names as its `storage.checkpoint_sha256`), `plans/<key>.json`; `locks/` has the claims of running cells, of
+    local folders and of S3. `index/` at a URL may be deleted at any time. `folder` is None for a URL, whose files are
+    those of `remote`.
     """
 
     def __init__(self, location: str | Path):
         self.folder = local_folder(location)
         self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
+        self.remote = UrlFolder(self.location)
+        self._is_prepared = False
+        self._checkpoints: frozenset[str] = frozenset()
+        self._listed_at = -LISTED_SECONDS
 
     def prepare(self) -> None:
         """Makes the folders and removes temporary files of killed processes; UserError if they cannot be written."""
         if self.folder is None:
-            with url_errors(self.location, "written"):
-                self._prepare_remote()
+            if not self._is_prepared:
+                self.remote.prepare(FOLDERS)
+                self._is_prepared = True
             return
         try:
             for name in FOLDERS:
@@ -79,7 +93,7 @@ class Store:
         UserError if another version of tunefront wrote it, if it belongs to another cell, or if it cannot be read,
         since a new record would overwrite it."""
         if self.folder is None:
-            return self._fetch(key)
+            return self._fetch([key]).get(key)
         path = self.folder / "records" / f"{key}.json"
         try:
             return read_record(path)
@@ -89,25 +103,36 @@ class Store:
             set_aside(path, error)
             return None
 
+    def read_all(self, keys: Collection[str]) -> dict[str, Record]:
+        """The records of those of these keys that have one, in their order; as `read`, with few requests at a URL."""
+        if self.folder is None:
+            return self._fetch(keys)
+        return {key: record for key in keys if (record := self.read(key)) is not None}
+
     def records(self) -> list[Record]:
         """All records, by key."""
         return log_left_out(load(self.location))
 
     def write(self, record: Record, predictions: pd.DataFrame | None = None) -> None:
-        """Writes the predictions, then the record; a file appears complete or not at all. Errors: DiskFull."""
+        """Writes the predictions, then the record; a file appears complete or not at all (at a URL that is no object
+        store, an incomplete one counts as none). Errors: DiskFull; UserError for a URL."""
         if predictions is not None:
             self._put(f"predictions/{record.key}.parquet", predictions.to_parquet(index=False))
         self._put(f"records/{record.key}.json", record.model_dump_json(indent=1).encode())
 
     def predictions(self, key: str) -> pd.DataFrame:
-        """Per-example predictions of a cell: row id, label, prediction, one score column per choice. UserError if a
-        local file is incomplete; FileNotFoundError."""
+        """Per-example predictions of a cell: row id, label, prediction, one score column per choice. UserError if the
+        file is incomplete, or if a URL cannot be read; FileNotFoundError."""
         import pandas as pd
 
-        path = None if self.folder is None else self.folder / "predictions" / f"{key}.parquet"
-        if path is not None and path.exists() and not whole_parquet(path):
-            raise UserError(f"{path} is not a complete Parquet file; delete records/{key}.json and run its cell again.")
-        return pd.read_parquet(f"{self.location}/predictions/{key}.parquet")
+        name = f"predictions/{key}.parquet"
+        if self.folder is not None and (self.folder / name).exists() and not whole_parquet(self.folder / name):
+            raise _incomplete(f"{self.folder / name}", key)
+        content = self._content(name)
+        try:
+            return pd.read_parquet(io.BytesIO(content))
+        except ValueError as error:  # pyarrow's errors of content are such
+            raise _incomplete(f"{self.location}/{name}", key) from error
 
     def write_checkpoint(self, content: bytes) -> str:
         """Writes a safetensors file, before the record that names it, whole or not at all; returns its sha256, which is
@@ -140,9 +165,10 @@ class Store:
             return False
         if self.folder is not None:
             return (self.folder / "checkpoints" / f"{digest}.safetensors").is_file()
-        path = f"{self.location}/checkpoints/{digest}.safetensors"
-        with url_errors(path, "read"):
-            return bool(_filesystem(self.location).exists(path))
+        name = f"{digest}.safetensors"
+        if time.monotonic() - self._listed_at > LISTED_SECONDS:
+            self._checkpoints, self._listed_at = frozenset(self.remote.listing("checkpoints")), time.monotonic()
+        return name in self._checkpoints or self.remote.has(f"checkpoints/{name}")
 
     def drop_checkpoint(self, record: Record) -> None:
         """Deletes the safetensors file that a record names, if there is one. Errors: UserError for a URL; OSError."""
@@ -152,8 +178,8 @@ class Store:
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
             return
-        with url_errors(f"{self.location}/{name}", "deleted"):
-            _filesystem(self.location).rm_file(f"{self.location}/{name}")
+        self.remote.remove(name)
+        self._listed_at = -LISTED_SECONDS
 
     def leave_mark(self) -> str:
         """Writes an empty file whose name nobody else knows, by which another machine can tell whether it sees this
@@ -176,14 +202,16 @@ class Store:
             if self.folder is not None:
                 (self.folder / name).unlink(missing_ok=True)
                 return
-            with url_errors(f"{self.location}/{name}", "deleted"):
-                _filesystem(self.location).rm_file(f"{self.location}/{name}")
+            self.remote.remove(name)
 
     @contextmanager
     def claim(self, key: str) -> Iterator[bool]:
-        """True if this process now holds the cell, False if another does. The claim ends with its process."""
+        """True if this process now holds the cell, False if another does. The claim ends with its process, at S3 after
+        two minutes at the latest; at other URLs there are no claims, and a cell may run twice. Errors: UserError for a
+        URL."""
         if self.folder is None:
-            yield True
+            with leased(self.remote, key) if self.remote.has_claims else nullcontext(True) as mine:
+                yield mine
             return
         from filelock import FileLock, Timeout
 
@@ -208,39 +236,25 @@ class Store:
         """A file of the results. Errors: FileNotFoundError; UserError if a URL cannot be read; OSError."""
         if self.folder is not None:
             return (self.folder / name).read_bytes()
-        path = f"{self.location}/{name}"
-        with url_errors(path, "read"):
+        return self.remote.read(name)
+
+    def _fetch(self, keys: Collection[str]) -> dict[str, Record]:
+        """The records of keys at a URL that have one, in their order; an incomplete one counts as none and will be
+        overwritten."""
+        found: dict[str, Record] = {}
+        for name, content in read_contents(self.remote, "records", [f"{key}.json" for key in keys]):
+            path = self.remote / f"records/{name}"
             try:
-                content: bytes = _filesystem(self.location).cat_file(path)
-                return content
+                found[name.removesuffix(".json")] = parse_record(content_of(path, content), path)
             except FileNotFoundError:
-                pass  # raised below, since `url_errors` would make it a UserError
-        raise FileNotFoundError(path)
-
-    def _fetch(self, key: str) -> Record | None:
-        """The record of a key at a URL; an incomplete one counts as None and will be overwritten."""
-        path = f"{self.location}/records/{key}.json"
-        try:
-            content = self._content(f"records/{key}.json")
-        except FileNotFoundError:
-            return None
-        try:
-            return parse_record(content, path)
-        except CorruptRecord as error:
-            log.warning("%s; the cell will run again", error)
-            return None
-
-    def _prepare_remote(self) -> None:
-        files = _filesystem(self.location)
-        for name in ("records", "predictions", "checkpoints"):
-            files.makedirs(f"{self.location}/{name}", exist_ok=True)
-            probe = f"{self.location}/{name}/{_probe()}"
-            files.pipe_file(probe, b"written")
-            files.rm_file(probe)
+                continue
+            except CorruptRecord as error:
+                log.warning("%s; the cell will run again", error)
+        return {key: found[key] for key in keys if key in found}
 
     def _put(self, name: str, content: bytes) -> None:
         if self.folder is None:
-            _filesystem(self.location).pipe_file(f"{self.location}/{name}", content)
+            self.remote.write({name: content})
             return
         path = self.folder / name
         try:
@@ -248,6 +262,10 @@ class Store:
                 file.write(content)
         except OSError as error:
             raise _full(error, path) from error
+
+
+def _incomplete(path: str, key: str) -> UserError:
+    return UserError(f"{path} is not a complete Parquet file; delete records/{key}.json and run its cell again.")
 
 
 def whole_parquet(path: Path, rows: int | None = None) -> bool:
@@ -277,9 +295,3 @@ def _full(error: OSError, path: Path) -> OSError:
         f"the disk is full: {path} cannot be written; every record written before is complete. "
         "Free some space and repeat the command: it continues where it stopped."
     )
-
-
-def _filesystem(location: str) -> Any:  # Any: fsspec is untyped
-    import fsspec
-
-    return fsspec.core.url_to_fs(location)[0]

@@ -64,6 +64,7 @@ def gather(entries: Sequence[Entry], tasks: Sequence[str], answers: AnswerFiles)
     read: dict[str, dict[str, list[tuple[Record, Answers]]]] = {}
     rows: dict[str, Answers] = {}
     for entry in entries:
+        answers.read_ahead(record.key for task in tasks for record in entry.runs(task) or ())
         by_task: dict[str, list[tuple[Record, Answers]]] = {}
         for task in tasks:
             runs = entry.runs(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,12 @@ class BothAnswers(AnswerFiles):
     def knows(self, key: str) -> bool:
         """Whether the place of a record is known."""
         return self._new.knows(key.removeprefix(NEW)) if key.startswith(NEW) else self._old.knows(key)
+
+    def read_ahead(self, keys: Iterable[str]) -> None:
+        """Requests the answers of records together."""
+        keys = list(keys)
+        self._old.read_ahead(key for key in keys if not key.startswith(NEW))
+        self._new.read_ahead(key.removeprefix(NEW) for key in keys if key.startswith(NEW))
 
     def read(self, key: str, rows: int | None = None) -> Answers | None:
         """The answers of a record."""

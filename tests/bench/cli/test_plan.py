@@ -353,7 +353,7 @@ def test_made_up_rows_need_a_backbone(call: Any) -> None:
     assert_error(call("plan", "--length", "16"), "--length needs a --backbone")
 
 
-@pytest.mark.parametrize(("out", "told"), [("mine/x", "mine/x (Not a directory)"), ("s3://bucket/x", "s3://bucket/x")])
+@pytest.mark.parametrize(("out", "told"), [("mine/x", "mine/x (Not a directory)"), ("nosuch://x", "nosuch://x")])
 def test_a_folder_that_cannot_be_written_is_told_before_planning(
     out: str, told: str, made_up: Any, tmp_path: Path
 ) -> None:

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 
 from tests import ROOT
+from tests.bench.execution.grids import Grid
 from tests.structure import file_imports
+from tunefront.bench.cells import Cell
 from tunefront.bench.execution import identity
+from tunefront.methods.base import Method
 
 NOT_DECIDING = (
     # Files that only hold, name or store a cell and its record.
@@ -101,3 +110,61 @@ def test_the_code_of_a_deciding_file_counts_and_its_comments_do_not(
     assert fingerprint('def f(x):\n    """Two times x."""\n    return (2 * x)\n') == one
     assert fingerprint("def f(x):\n    return 3 * x\n") != one
     identity.harness_fingerprint.cache_clear()
+
+
+def test_shared_work_changes_no_key(grid: Callable[..., Grid]) -> None:
+    """Keys against the plain computation: the method's sources parsed anew, every ingredient computed for each cell."""
+    from tunefront.bench.data.sources import load_task
+    from tunefront.bench.models import locate
+    from tunefront.bench.models.config import sites_fingerprint
+    from tunefront.bench.records import SCHEMA_VERSION
+    from tunefront.bench.records.environment import versions
+
+    def plain(cell: Cell) -> str:
+        parts = {
+            "schema_version": SCHEMA_VERSION,
+            "method": "features" if cell.method.name == "features" else "houlsby:bottleneck=4,std=1.0,norms=true",
+            **{name: getattr(cell, name) for name in ("shots", "draw_seed", "seed", "template")},
+            "recipe": asdict(cell.recipe),
+            "settings": asdict(cell.config),
+            "versions": versions(),
+            "fingerprints": {
+                "method": plain_fingerprint(cell.method),
+                "backbone": locate.fingerprint(cell.backbone),
+                "task": load_task(cell.task).fingerprint,
+                "sites": sites_fingerprint(cell.backbone),
+                "harness": identity.harness_fingerprint(),
+            },
+        }
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+    def plain_fingerprint(method: Method) -> str:
+        own = {cls.__module__ for cls in type(method).__mro__}
+        texts = [
+            source(cls.__module__) for cls in type(method).__mro__ if issubclass(cls, Method) and cls is not Method
+        ]
+        imported: dict[str, str] = {}
+        waiting = list(texts)
+        while waiting:
+            for node in ast.walk(ast.parse(waiting.pop())):
+                module = str(node.module) if isinstance(node, ast.ImportFrom) else ""
+                if is_method(module) and module not in imported:
+                    imported[module] = source(module)
+                    waiting.append(imported[module])
+        texts += [imported[module] for module in sorted(imported.keys() - own)]
+        return hashlib.sha256("".join(texts).encode()).hexdigest()
+
+    def source(module: str) -> str:
+        return Path(str(sys.modules[module].__file__)).read_text(encoding="utf-8")
+
+    def is_method(module: str) -> bool:
+        contract = ("base", "checking", "registry", "spelling", "inject", "torch_internals")
+        package, _, stem = module.rpartition(".")
+        return package == "tunefront.methods" and stem not in contract and (ROOT / "methods" / f"{stem}.py").is_file()
+
+    shared = identity.Shared()
+    cells = grid(methods=("features", "houlsby:bottleneck=4,std=1"), seeds=2).cells()
+    cells += [replace(cell, shots=8, draw_seed=1) for cell in cells]
+    keys = [identity.Identity.of(cell, shared).key for cell in cells]
+    assert len(set(keys)) == 8
+    assert keys == [identity.Identity.of(cell).key for cell in cells] == [plain(cell) for cell in cells]

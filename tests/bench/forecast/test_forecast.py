@@ -15,11 +15,12 @@ from tunefront.bench.errors import ErrorCollector, UserError
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import run_cell
 from tunefront.bench.forecast.fit import MOST_ROWS
-from tunefront.bench.forecast.forecast import STEP_PHASES, Predictor, folder_of, keep, keep_predictions
+from tunefront.bench.forecast.forecast import STEP_PHASES, Predictor, keep_predictions
 from tunefront.bench.forecast.sizes import Sweep
 from tunefront.bench.forecast.synthetic import SyntheticRows
 from tunefront.bench.forecast.targets import Target, cell_targets, synthetic_targets
 from tunefront.bench.records import Record, load_plans
+from tunefront.bench.records.plans import Plans
 from tunefront.bench.records.store import Store
 from tunefront.bench.settings import RunConfig, resolve_recipe
 from tunefront.bench.suites.overrides import Overrides
@@ -175,7 +176,7 @@ def test_saved_plans_are_read_and_reported_with_their_runs(
     cell = real(backbones["bert"], toy_folder)
     records = Predictor().forecast(cell_targets([cell])).records
     skipped = Record(**{**records[0].model_dump(), "key": "other", "status": "skipped", "reason": "none"})
-    keep([*records, skipped], folder_of(str(tmp_path / "results")))
+    Plans(str(tmp_path / "results")).keep([*records, skipped])
     plans = load_plans(tmp_path / "results")
     assert [plan.key for plan in plans] == [records[0].key]
     assert plans[0].flops.train == records[0].flops.train
@@ -188,18 +189,18 @@ def test_saved_plans_are_read_and_reported_with_their_runs(
 
 
 def test_the_first_prediction_stays(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
-    folder = folder_of(str(tmp_path))
+    kept = Plans(str(tmp_path))
     (first,) = Predictor().forecast(cell_targets([real(backbones["bert"], toy_folder)])).records
     timed = changed(first, {"seconds.eval": 2.0})
 
     def saved(*plans: Record) -> list[tuple[str | None, float | None]]:
         for plan in plans:
-            keep([plan], folder)
+            kept.keep([plan])
         return [(plan.environment.created_at, plan.seconds.eval) for plan in load_plans(tmp_path)]
 
     assert saved(first, changed(first, {"environment.created_at": "later"})) == [(first.environment.created_at, None)]
     assert saved(timed, changed(timed, {"seconds.eval": 3.0}), first) == [(first.environment.created_at, 2.0)]
-    folder.joinpath(f"{first.key}.json").write_text("torn", encoding="utf-8")
+    (tmp_path / "plans" / f"{first.key}.json").write_text("torn", encoding="utf-8")
     assert saved(first) == [(first.environment.created_at, None)]
     (tmp_path / "records").mkdir()
     (tmp_path / "records" / f"{first.key}.json").touch()
@@ -209,7 +210,7 @@ def test_the_first_prediction_stays(tmp_path: Path, backbones: dict[str, str], t
 def test_a_plan_for_synthetic_rows_is_overwritten(tmp_path: Path, backbones: dict[str, str]) -> None:
     (first,) = Predictor().forecast(planned(backbones["bert"], "ia3")).records
     for record in (first, changed(first, {"environment.created_at": "later"})):
-        keep([record], folder_of(str(tmp_path)))
+        Plans(str(tmp_path)).keep([record])
     assert [plan.environment.created_at for plan in load_plans(tmp_path)] == ["later"]
 
 
@@ -226,13 +227,24 @@ def test_cells_that_have_run_are_not_predicted(tmp_path: Path, backbones: dict[s
 
 
 def test_the_folder_of_plans_is_checked_before_and_nothing_is_left_there(tmp_path: Path) -> None:
-    assert folder_of(str(tmp_path / "a" / "b")) == tmp_path / "a" / "b" / "plans"
+    assert Plans(str(tmp_path / "a" / "b")).location == str(tmp_path / "a" / "b" / "plans")
     assert not (tmp_path / "a").exists()
     (tmp_path / "file").write_text("x", encoding="utf-8")
     with pytest.raises(UserError, match=r"file \(Not a directory\).* --out"):
-        folder_of(str(tmp_path / "file"))
-    with pytest.raises(UserError, match=r"local folder.* s3://bucket/x"):
-        folder_of("s3://bucket/x")
+        Plans(str(tmp_path / "file"))
+    with pytest.raises(UserError, match=r"nosuch://x cannot be written .*nosuch"):
+        Plans("nosuch://x")
+
+
+def test_plans_at_a_url_are_kept_as_in_a_folder(tmp_path: Path, backbones: dict[str, str], toy_folder: str) -> None:
+    (first,) = Predictor().forecast(cell_targets([real(backbones["bert"], toy_folder)])).records
+    timed, url = changed(first, {"seconds.eval": 2.0}), f"memory://{tmp_path.name}/plans-of-a-url"
+    kept = Plans(url)
+    for plan in (first, timed, changed(timed, {"seconds.eval": 3.0})):
+        kept.keep([plan])
+    assert [plan.seconds.eval for plan in load_plans(url)] == [2.0]
+    assert kept.put("peak.svg", b"<svg/>") == f"{url}/plans/peak.svg"
+    assert kept.location == f"{url}/plans"
 
 
 def test_from_python_a_suite_and_synthetic_rows_can_be_planned(backbones: dict[str, str], toy_folder: str) -> None:

@@ -1,0 +1,215 @@
+"""Files below an fsspec URL, such as s3://bucket/results: listed, read many at a time, and written."""
+
+from __future__ import annotations
+
+import errno
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from tunefront.bench.files import url_errors
+
+AT_ONCE = 256
+"""Files that are requested together; their contents are in memory at the same time."""
+CONNECTIONS = 64
+"""Connections to S3 at the same time: botocore's 10 would make 10,000 records wait half a minute on latency alone."""
+CONTACT_SECONDS = 30
+"""Seconds in which S3 must answer for the first time; later requests are repeated for minutes."""
+ATTEMPTS = 2
+"""How often botocore repeats a request that fails on the server's side; s3fs repeats it too."""
+S3 = ("s3", "s3a")
+OBJECT_STORES = (*S3, "gs", "gcs", "az", "abfs", "abfss")
+"""Protocols without folders: making one would make a bucket, also one whose name is mistyped."""
+_MD5 = re.compile(r'"?([0-9a-f]{32})"?')
+_MAGIC = re.compile(r"[*?\[]")
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A file of a listing: its bytes, and the MD5 of its content; None where the file system does not say so."""
+
+    size: int | None
+    md5: str | None
+
+
+class UrlFolder:
+    """The files below a URL.
+
+    Object stores such as S3 write a file whole or not at all. Others may leave a part of one if a process is killed.
+    Errors of all methods: UserError if the URL cannot be read or written: an unknown protocol, a missing package, no
+    permission, no such bucket, no answer.
+    """
+
+    def __init__(self, url: str):
+        self.url = url.rstrip("/")
+
+    def __truediv__(self, name: str) -> str:
+        """The URL of a file."""
+        return f"{self.url}/{name}"
+
+    @property
+    def has_claims(self) -> bool:
+        """Whether a file can be written on condition that it is not there: known of S3."""
+        return self.url.partition("://")[0] in S3
+
+    def prepare(self, folders: Sequence[str]) -> None:
+        """Makes the folders, and checks that a file can be written."""
+        with url_errors(self.url, "written"):
+            files, top = self._open()
+            for name in folders:
+                if self.url.partition("://")[0] not in OBJECT_STORES:
+                    files.makedirs(f"{top}/{name}", exist_ok=True)
+            probe = f"{top}/{folders[0]}/.probe"
+            files.pipe_file(probe, b"written")
+            with suppress(Exception):  # whoever may only add files, may write results
+                files.rm_file(probe)
+
+    def listing(self, folder: str) -> dict[str, Listed]:
+        """The files directly in a folder by their names, in order; empty if there is no such folder."""
+        with url_errors(self.url, "read"):
+            files, top = self._open()
+            files.invalidate_cache()  # other processes write too
+            try:
+                entries = files.ls(f"{top}/{folder}", detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        inside = [entry for entry in entries if entry.get("type") == "file"]
+        found = {str(entry["name"]).rpartition(f"/{folder}/")[2]: entry for entry in inside}
+        return {name: _listed(entry) for name, entry in sorted(found.items()) if name and "/" not in name}
+
+    def read(self, name: str) -> bytes:
+        """The content of a file. FileNotFoundError."""
+        with url_errors(self / name, "read"):
+            files, top = self._open()
+            try:
+                content: bytes = files.cat_file(f"{top}/{name}")
+                return content
+            except FileNotFoundError:
+                pass  # raised below, since `url_errors` would make it a UserError
+        raise FileNotFoundError(errno.ENOENT, "there is no such file", self / name)
+
+    def read_many(self, names: Sequence[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Each of these files with its content, or with the reason why this one has none: FileNotFoundError,
+        PermissionError, IsADirectoryError. Many are requested together, a few hundred at a time are in memory."""
+        for start in range(0, len(names), AT_ONCE):
+            batch = names[start : start + AT_ONCE]
+            with url_errors(self.url, "read"):
+                contents = self._cat(batch)
+            yield from zip(batch, contents, strict=True)
+
+    def _cat(self, names: Sequence[str]) -> list[bytes | OSError]:
+        files, top = self._open()
+        plain = [f"{top}/{name}" for name in names if not _MAGIC.search(name)]  # fsspec takes others for patterns
+        found = files.cat(plain, on_error="return") if plain else {}
+        contents = []
+        for name in names:
+            path = f"{top}/{name}"
+            try:
+                content = found[path] if path in found else files.cat_file(path)
+            except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
+                content = error
+            if isinstance(content, Exception) and not isinstance(
+                content, FileNotFoundError | PermissionError | IsADirectoryError
+            ):
+                raise content
+            contents.append(content)
+        return contents
+
+    def write(self, contents: Mapping[str, bytes]) -> None:
+        """Writes files, together if there are several, each in the place of an earlier one."""
+        with url_errors(self / next(iter(contents), ""), "written"):
+            files, top = self._open()
+            files.pipe({f"{top}/{name}": content for name, content in contents.items()})
+
+    def remove(self, name: str) -> None:
+        """Deletes a file, if it is there."""
+        with url_errors(self / name, "deleted"):
+            files, top = self._open()
+            with suppress(FileNotFoundError):
+                files.rm_file(f"{top}/{name}")
+
+    def has(self, name: str) -> bool:
+        """Whether a file is there."""
+        with url_errors(self / name, "read"):
+            files, top = self._open()
+            files.invalidate_cache()
+            return bool(files.isfile(f"{top}/{name}"))
+
+    def create(self, name: str, content: bytes) -> bool:
+        """Writes a file unless it is there; whether it was written. Only where `has_claims`."""
+        return self._write_if(name, content, mode="create")
+
+    def replace(self, name: str, content: bytes, version: str) -> bool:
+        """Writes a file if its version is still this one, as `state` gives it; whether it was written. Only where
+        `has_claims`."""
+        return self._write_if(name, content, IfMatch=version)
+
+    def state(self, name: str) -> tuple[str, float] | None:
+        """The version of a file and its age in seconds, both by the server's clock; None if it is not there. Only where
+        `has_claims`."""
+        with url_errors(self / name, "read"):
+            files, top = self._open()
+            bucket, key, _ = files.split_path(f"{top}/{name}")
+            try:
+                answer = files.call_s3("head_object", Bucket=bucket, Key=key)
+            except FileNotFoundError:
+                return None
+            from email.utils import parsedate_to_datetime
+
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            return answer["ETag"], (now - answer["LastModified"]).total_seconds()
+
+    def _write_if(self, name: str, content: bytes, **condition: str) -> bool:
+        with url_errors(self / name, "written"):
+            files, top = self._open()
+            try:
+                files.pipe_file(f"{top}/{name}", content, **condition)
+            except FileExistsError:
+                return False
+            except OSError as error:  # s3fs translates only some of the answers
+                answer = getattr(error.__cause__, "response", {})
+                if answer.get("Error", {}).get("Code") in _UNMET:
+                    return False
+                raise
+            return True
+
+    def _open(self) -> tuple[Any, str]:  # Any: fsspec is untyped
+        """The file system, and the folder's path in it."""
+        import fsspec
+
+        options: dict[str, Any] = {}
+        if self.has_claims and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
+            retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
+            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, "retries": retries}
+        files, top = fsspec.core.url_to_fs(self.url, **options)
+        if self.has_claims and not getattr(files, "_tunefront_answered", False):
+            _contact(files, top)
+            files._tunefront_answered = True  # a file system is one per process, and lives as long
+        return files, top.rstrip("/")
+
+
+_UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404")
+"""What S3 answers if the condition of a write is not met, or if another conditional write is under way."""
+
+
+def _contact(files: Any, top: str) -> None:  # Any: fsspec is untyped
+    """One request, so that a wrong bucket or endpoint is named at once. UserError without such a bucket or an
+    answer."""
+    bucket, prefix, _ = files.split_path(top)
+    from fsspec.exceptions import FSTimeoutError
+
+    try:
+        files.call_s3("list_objects_v2", Bucket=bucket, Prefix=prefix, MaxKeys=1, timeout=CONTACT_SECONDS)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"there is no bucket {bucket}; make it first") from error
+    except FSTimeoutError as error:
+        endpoint = getattr(getattr(files.s3, "meta", None), "endpoint_url", "the server")
+        raise TimeoutError(f"{endpoint} does not answer in {CONTACT_SECONDS} s") from error
+
+
+def _listed(entry: Mapping[str, Any]) -> Listed:  # Any: fsspec is untyped
+    size = entry.get("size")
+    digest = _MD5.fullmatch(str(entry.get("ETag")))  # others are no MD5: of several parts, or encrypted with a key
+    return Listed(None if size is None else int(size), digest and digest[1])

@@ -1,0 +1,91 @@
+"""A real S3 server of this machine (moto's), and other servers that misbehave."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+
+BUCKET = "bucket"
+_numbers = itertools.count()
+
+
+@dataclass(frozen=True)
+class Server:
+    """An S3 server with one bucket, as the standard variables of the environment name it."""
+
+    endpoint: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables for this process and others."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_ACCESS_KEY_ID": "testing",
+            "AWS_SECRET_ACCESS_KEY": "testing",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        }
+
+    def new_url(self) -> str:
+        """The URL of a results folder that no other test has."""
+        return f"s3://{BUCKET}/results-{next(_numbers)}"
+
+
+@contextmanager
+def serving() -> Iterator[Server]:
+    """A server on a port of its own, in a thread."""
+    pytest.importorskip("s3fs")
+    moto = pytest.importorskip("moto.server")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield Server(f"http://{host}:{port}")
+    finally:
+        server.stop()
+
+
+@contextmanager
+def connected(server: Server) -> Iterator[Server]:
+    """This process talks to the server, and forgets its connections afterwards."""
+    import fsspec
+    import s3fs
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem.clear_instance_cache()
+        try:
+            yield server
+        finally:
+            s3fs.S3FileSystem.clear_instance_cache()
+            fsspec.config.conf.pop("s3", None)
+
+
+@contextmanager
+def silent_server() -> Iterator[Server]:
+    """A server that takes connections and never answers."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    taken: list[socket.socket] = []
+
+    def take() -> None:
+        with suppress(OSError):
+            while True:
+                taken.append(listener.accept()[0])
+
+    threading.Thread(target=take, daemon=True).start()
+    try:
+        yield Server(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    finally:
+        listener.close()
+        for connection in taken:
+            connection.close()
