@@ -71,7 +71,8 @@ def run(
     sites: Sequence[str] | None = None,
     device: str | None = None,
     out: str | Path = "results",
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
     keep: Sequence[str] = (),
     shard: str | None = None,
 ) -> list[Record]:
@@ -81,16 +82,17 @@ def run(
     `quick` for embedded ones; each list replaces the suite's list (`methods` takes strings and instances, None in
     `shots` means all rows). If the suite has several parts, a list replaces that of every part; `backbones` instead
     selects the parts that name one of them, and a backbone that no part names runs the parts for its kind (encoder or
-    language model). data, your own task: the path of a file or folder, a pandas DataFrame, or a list of these; where it
-    should not be guessed how to read it: test and validation, a file or DataFrame each; text, columns; label, id and
-    group, a column each; split, a share of the rows, or a column; kind, of task; header, `yes` or `no`; prompts, a file
-    of prompt templates. settings, any fields of the recipe or of the run settings; sites, TOML files with records of
-    sites for architectures (see `probe`), which the process keeps; device, one of the run settings;
-    trials, the number of sizes and learning rates that every method tries, and sampler, how they are chosen (`grid`,
-    `random`, or `optuna`); out, a folder or fsspec URL; workers, the number of cells that run at a time; keep,
-    `["checkpoints"]` to keep what was trained, for `predict` and `export`; shard, such as "2/8", one of the shares into
-    which the cells are divided by their keys, for several machines: only its cells are run and returned. Workers import
-    the script that started them, so a script that uses several keeps its call under `if __name__ == "__main__":`.
+    language model). data, your own task: the path of a file or folder, a pandas DataFrame, or a list of these; where
+    it should not be guessed how to read it: test and validation, a file or DataFrame each; text, columns; label, id
+    and group, a column each; split, a share of the rows, or a column; kind, of task; header, `yes` or `no`; prompts, a
+    file of prompt templates. settings, any fields of the recipe or of the run settings; sites, TOML files with records
+    of sites for architectures (see `probe`), which the process keeps; device, one of the run settings; trials, the
+    number of sizes and learning rates that every method tries, and sampler, how they are chosen (`grid`, `random`, or
+    `optuna`); out, a folder or fsspec URL; workers, the number of cells that run at a time, by default 1, or on a
+    cluster as many as fit; engine, where they run: `local`, `ray` or `ray:HOST:PORT`; keep, `["checkpoints"]` to keep
+    what was trained, for `predict` and `export`; shard, such as "2/8", one of the shares into which the cells are
+    divided by their keys, for several machines: only its cells are run and returned. Workers import the script that
+    started them, so a script that uses several keeps its call under `if __name__ == "__main__":`.
     Errors: UserError for any mistake in the call. A failed cell is a record with `status == "failed"`. The logger
     `tunefront` reports what was read for each task, warnings about the tasks, where a suite that repeats a paper
     differs from it, and recorded results that are missing from the disk.
@@ -133,7 +135,7 @@ def run(
         raise UserError(f"keep: {unknown('part', str(unknown_parts[0]), [CHECKPOINTS])}")
     expansion = expand(suite, overrides)
     expansion = replace(expansion, cells=kept(expansion.cells)) if keep else expansion
-    return _records_of(expansion, out, workers, shard=share)
+    return _records_of(expansion, out, (engine, workers), shard=share)
 
 
 def ablate(
@@ -142,7 +144,8 @@ def ablate(
     spans: str | None = None,
     values: Sequence[float] | None = None,
     out: str | Path = "results",
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
     shard: str | None = None,
     **selection: Any,  # Any: the keywords of `run`
 ) -> list[Record]:
@@ -151,8 +154,8 @@ def ablate(
     Args: what, `spans` (what the method inserted is left out of each span of blocks after training), `init` (standard
     deviation of the initial weights), `losses` (T-Few's three, on and off), `size`, `layers` (top blocks trained) or
     `shots` (learning curves); spans, for `spans`, such as "0-2,5", by default every span; values, for `init`, `size`
-    and `layers`, those to try; out, workers and shard as in `run`; selection, the lists, data and settings of `run`:
-    methods are those that are varied.
+    and `layers`, those to try; out, workers, engine and shard as in `run`; selection, the lists, data and settings of
+    `run`: methods are those that are varied.
     Errors: as `run`; TypeError for a keyword that `run` does not have.
 
         from tunefront import ablate
@@ -166,7 +169,7 @@ def ablate(
 
     share, ablation = _shard(shard), Ablation.of(what, values, spans)
     overrides = ablation.with_spans(_overrides(selection))
-    return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, workers, shard=share)
+    return _records_of(expand(ablation.suite, overrides, vary=ablation.vary), out, (engine, workers), shard=share)
 
 
 def stream(
@@ -177,17 +180,18 @@ def stream(
     ways: Sequence[str] | None = None,
     replay_share: float = 0.1,
     out: str | Path = "results",
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
     **selection: Any,  # Any: the keywords of `run`
 ) -> list[Record]:
     """Lets tasks arrive one after another, as `tunefront stream` does; returns the records of all steps, those of the
     tasks alone first.
 
-    Args: suite, by default `stream`; orders of the tasks by seed, 0 for the order as given; one_model, the methods that
-    also have one model for all tasks, by default the first method of the suite; ways in which that model is trained,
-    of `sequential`, `multitask` and `replay`, by default all; replay_share, the share of each earlier task's rows that
-    `replay` trains on again; out and workers as in `run`; selection, the lists, data and settings of `run`: methods are
-    those that have parameters of their own for each task.
+    Args: suite, by default `stream`; orders of the tasks by seed, 0 for the order as given; one_model, the methods
+    that also have one model for all tasks, by default the first method of the suite; ways in which that model is
+    trained, of `sequential`, `multitask` and `replay`, by default all; replay_share, the share of each earlier task's
+    rows that `replay` trains on again; out, workers and engine as in `run`; selection, the lists, data and settings of
+    `run`: methods are those that have parameters of their own for each task.
     Errors: as `run`, and UserError for fewer than two tasks; TypeError for a keyword that `run` does not have.
 
         from tunefront import stream
@@ -207,20 +211,21 @@ def stream(
     def arrange(cells: Sequence[Cell]) -> Streams:
         return Streams.of(cells, request.orders, request.one_model, request.ways, request.replay_share)
 
-    return _records_of(expansion, out, workers, arrange)
+    return _records_of(expansion, out, (engine, workers), arrange)
 
 
 def mix(
     suite: str | None = None,
     *,
     out: str | Path = "results",
-    workers: int = 1,
+    workers: int | None = None,
+    engine: str = "local",
     **selection: Any,  # Any: the keywords of `run`
 ) -> list[Record]:
     """Scores rows of several methods and tasks in one batch, as `tunefront mix` does; returns the members' records.
 
-    Args: suite, by default `mix`; out and workers as in `run`; selection, the lists, data and settings of `run`: every
-    method on every task is a member.
+    Args: suite, by default `mix`; out, workers and engine as in `run`; selection, the lists, data and settings of
+    `run`: every method on every task is a member.
     Errors: as `run`, and UserError for methods that cannot share a batch; TypeError for a keyword that `run` does not
     have.
 
@@ -232,7 +237,7 @@ def mix(
     quiet_libraries()
     from tunefront.bench.execution.mixing import Mixtures
 
-    return _records_of(expand(suite or MIX, _overrides(selection)), out, workers, Mixtures.of)
+    return _records_of(expand(suite or MIX, _overrides(selection)), out, (engine, workers), Mixtures.of)
 
 
 def mixed_model(suite: str | None = None, **selection: Any) -> MixedModel:  # Any: as in `mix`
@@ -264,11 +269,15 @@ def _overrides(selection: Mapping[str, Any]) -> Overrides:  # Any: the keywords 
 def _records_of(
     expansion: Expansion,
     out: str | Path,
-    workers: int,
+    on: tuple[str, int | None],
     arrange: Callable[[Sequence[Cell]], Streams | Mixtures] | None = None,
     shard: Shard | None = None,
 ) -> list[Record]:
-    """Runs the cells of the shard that have no record yet; returns the records of all of them, in order."""
+    """Runs the cells of the shard that have no record yet `on` an engine and so many workers; returns the records of
+    all of them, in order."""
+    from tunefront.bench.execution.engines.named import EngineName
+
+    engine = EngineName.parse(on[0])
     for line in expansion.announcements:
         log.info("%s", line)
     for warning in expansion.warnings:
@@ -282,12 +291,11 @@ def _records_of(
     cells, lines = compared(cells)
     for line in lines:
         log.info("%s", line)
-    from tunefront.bench.execution.engines.local import Local
-
     # Methods that the program has imported run in its process; a method given by its file gets a separate process.
     store = Store(out)
-    engine = Local(workers, alone=lambda cell: is_given_by_path(type(cell.method)))
-    outcome = arranged(cells, expansion.parts, arrange).run(store, engine)
+    workers = 1 if on[1] is None and not engine.is_cluster else on[1]
+    runs_on = engine.engine(workers, cells, alone=lambda cell: is_given_by_path(type(cell.method)))
+    outcome = arranged(cells, expansion.parts, arrange).run(store, runs_on)
     if outcome.interrupted:
         raise KeyboardInterrupt
     for line in find_missing(store.location, outcome.records).lines:

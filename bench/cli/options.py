@@ -195,8 +195,19 @@ Replay = Annotated[
     str, typer.Option(help="The share of each earlier task's rows that `replay` trains on again.", metavar="SHARE")
 ]
 Out = Annotated[str, typer.Option(help="Folder or fsspec URL for the records and the report.")]
-Workers = Annotated[int | None, typer.Option(help="Cells that run at a time; default: one per core, at most 4.", min=1)]
-Engine = Annotated[str, typer.Option(help="Where cells run; only `local` so far.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        help="Cells that run at a time; default: one per core, at most 4; on a cluster, as many as fit.", min=1
+    ),
+]
+Engine = Annotated[
+    str,
+    typer.Option(
+        help="Where cells run: `local`, `ray` for the Ray cluster of this machine, or `ray:HOST:PORT`.",
+        metavar="ENGINE",
+    ),
+]
 Share = Annotated[
     str | None,
     typer.Option(

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
     from tunefront.bench.cli.titles import Titles
     from tunefront.bench.execution.engines import Engine, Progress
+    from tunefront.bench.execution.engines.named import EngineName
     from tunefront.bench.execution.grid import Outcome
     from tunefront.bench.records.store import Store
     from tunefront.bench.suites.expand import Expansion
@@ -100,21 +101,21 @@ def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: 
     errors = Console(stderr=True)
     with handle_errors(errors, debug):
         quiet_libraries()
-        if how.engine != "local":
-            raise UserError(
-                f"there is no engine {how.engine!r}; use --engine local, and --workers N to run cells in parallel."
-            )
+        from tunefront.bench.execution.engines.named import EngineName
+
+        engine = EngineName.parse(how.engine)
         out = location("--out", how.out)
         if is_memory(out):
             text = f"warning: the records in {out} are lost when the command ends; the report is kept"
-            print_plain(errors, f"{text}; cells run one at a time, because only this process sees {out}", "yellow")
+            alone = "" if engine.is_cluster else f"; cells run one at a time, because only this process sees {out}"
+            print_plain(errors, text + alone, "yellow")
         from tunefront.bench.data import cache
 
         cache.folder()  # raises before anything runs if the folder is unusable
         share = how.share
 
         with warnings_on(errors):
-            outcome, titles, taken = _run(errors, asked, how, out, share)
+            outcome, titles, taken = _run(errors, asked, how, out, share, engine)
             if outcome.interrupted:
                 from tunefront.bench.cli.ending import show_not_run
 
@@ -128,7 +129,12 @@ def run_cells(asked: Callable[[Callable[[str], None]], Asked], how: How, debug: 
 
 
 def _run(
-    errors: Console, asked: Callable[[Callable[[str], None]], Asked], how: How, out: str, share: Share | None
+    errors: Console,
+    asked: Callable[[Callable[[str], None]], Asked],
+    how: How,
+    out: str,
+    share: Share | None,
+    engine: EngineName,
 ) -> tuple[Outcome, Titles, str]:
     """Expands and runs the suite with the progress display on, which also shows the steps before the first cell.
 
@@ -136,7 +142,7 @@ def _run(
     """
     from tunefront.bench.api import arranged
     from tunefront.bench.cells import kept
-    from tunefront.bench.cli.outlook import look_ahead, time_taken
+    from tunefront.bench.cli.outlook import Outlook, expected_costs, look_ahead, time_taken
     from tunefront.bench.cli.progress import Display, plural
     from tunefront.bench.cli.titles import Titles
     from tunefront.bench.papers.compared import compared
@@ -164,19 +170,19 @@ def _run(
         for line in lines:
             announce(errors, line)
         from tunefront.bench.execution.engines import default_workers
-        from tunefront.bench.execution.engines.local import Local
 
         runnable = arranged(cells, expansion.parts, request.arrange)
         display.titles = Titles.of(runnable.cells)
-        n_workers = how.workers or default_workers(cells)
-        predicted, plan_first = None, how.plan_first
-        if plan_first or (plan_first is None and expansion.suite == OWN):
-            line, predicted = look_ahead(cells, out, n_workers, display.preparing, required=bool(plan_first))
-            announce(errors, line)
+        workers = how.workers or (None if engine.is_cluster else default_workers(cells))
+        outlook, plan_first = Outlook(""), how.plan_first
+        if plan_first or (plan_first is None and (expansion.suite == OWN or engine.is_cluster)):
+            outlook = look_ahead(cells, out, workers, display.preparing, required=bool(plan_first))
+            announce(errors, outlook.line)
         display.preparing("looking for records")
         began = monotonic()
-        outcome = runnable.run(store, Local(n_workers, fork=True), display)
-    return outcome, display.titles, time_taken(monotonic() - began, predicted) if outcome.ran else ""
+        runs_on = engine.engine(workers, cells, fork=True, expected=expected_costs(outlook.predictions))
+        outcome = runnable.run(store, runs_on, display)
+    return outcome, display.titles, time_taken(monotonic() - began, outlook.seconds) if outcome.ran else ""
 
 
 def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str, shard: str | None) -> bool:

@@ -104,7 +104,7 @@ class Packing:
         listed = [list(job) for job in jobs]
         return cls(
             tuple(tuple(identity.key for identity in job) for job in listed),
-            {identity.key: _flat(identity.ingredients) for job in listed for identity in job},
+            {identity.key: flat(identity.ingredients) for job in listed for identity in job},
         )
 
     @classmethod
@@ -188,7 +188,7 @@ class PackedJob:
         here = {identity.key for _, identity in identities}
         missing = [key for key in keys if key not in here]
         if missing:
-            raise UserError(self._why_missing(missing, [_flat(identity.ingredients) for _, identity in identities]))
+            raise UserError(self._why_missing(missing, [flat(identity.ingredients) for _, identity in identities]))
         listed = set(keys)
         return tuple(cell for cell, identity in identities if identity.key in listed)
 
@@ -203,7 +203,7 @@ class PackedJob:
             if found is None:
                 unknown.append(there)
             else:
-                differing |= dict.fromkeys(_differences(there, found))
+                differing |= dict.fromkeys(differences(there, found))
         reasons = list(differing)
         if unknown:
             named = ", ".join(f"{cell['method']} on {cell['backbone']} and {cell['task']}" for cell in unknown[:NAMED])
@@ -217,7 +217,7 @@ class PackedJob:
         )
 
 
-def _flat(ingredients: Mapping[str, Any]) -> dict[str, Any]:
+def flat(ingredients: Mapping[str, Any]) -> dict[str, Any]:  # Any: as in `Identity.ingredients`
     """Ingredients with each fingerprint by a name of its own."""
     flat = {name: value for name, value in ingredients.items() if name != "fingerprints"}
     return flat | {f"{PRINT}{name}": value for name, value in ingredients.get("fingerprints", {}).items()}
@@ -234,7 +234,7 @@ def _sorted(value: object) -> object:
     return sorted(value.items()) if isinstance(value, Mapping) else value
 
 
-def _differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[str]:
     """The ingredients in which a cell differs there and here, in words."""
     from tunefront.bench.execution.stale import FINGERPRINTS
 

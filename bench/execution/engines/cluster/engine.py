@@ -340,7 +340,12 @@ class _Run:
         elif kind == "disk full":
             raise DiskFull(content[0])
         elif kind == "mistake":
-            raise UserError(f"{self._host(member)} cannot run {work.cell.title}: {content[0]}")
+            raise UserError(f"{self._host(member)}: {content[0]}")
+        elif kind == "differs":
+            raise UserError(
+                f"{work.cell.title} would be another cell on {self._host(member)}: {content[0]}. Give every machine "
+                "the same code and package versions."
+            )
         else:
             yield from self._finish(member, work, kind, content)
 

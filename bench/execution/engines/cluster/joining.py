@@ -93,19 +93,29 @@ def _is_started_here() -> bool:
     return os.path.isfile(os.path.join(folder, "ray", "ray_current_cluster"))
 
 
-def _check_answers(address: str) -> None:
-    """UserError at once if nothing listens at an address: Ray itself would try for minutes."""
+def host_and_port(address: str) -> tuple[str, int]:
+    """The parts of an address; UserError if it is none.
+
+    >>> host_and_port("[::1]:6379")
+    ('::1', 6379)
+    """
     host, colon, port = address.removeprefix("ray://").rpartition(":")
     if not colon or not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 2**16:
         raise UserError(f"--engine ray:{address}: {address!r} is no address; write ray:HOST:PORT, or ray alone.")
+    return host.strip("[]"), int(port)
+
+
+def _check_answers(address: str) -> None:
+    """UserError at once if nothing listens at an address: Ray itself would try for minutes."""
+    host, port = host_and_port(address)
     try:
-        socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS).close()
+        socket.create_connection((host, port), ANSWER_SECONDS).close()
     except OSError as error:
         raise UserError(
             f"no Ray cluster answers at {address} ({error.strerror or error}); start one with `ray start --head` on "
             "the first machine and `ray start --address=HOST:PORT` on the others, or check the address."
         ) from error
-    if host in LOOPBACK and not _listens_on_network(int(port)):
+    if host in LOOPBACK and not _listens_on_network(port):
         os.environ.setdefault(ONE_MACHINE, "0")
 
 

@@ -14,6 +14,7 @@ from tunefront.bench.execution.engines.cluster.belongings import Belonging, Foun
 from tunefront.bench.execution.engines.cluster.received import Received
 from tunefront.bench.execution.engines.worker import CellMessage, Message
 from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.packing import differences, flat
 from tunefront.bench.models.session import Session
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
@@ -57,14 +58,15 @@ class RemoteRunner:
         return kind, pickle.dumps(content)
 
     def _answer(self, order: Order, report: Report) -> Message:
-        """Runs a cell. The answer is `needs` with the belongings that are not here, `mistake` if this machine would
+        """Runs a cell. The answer is `needs` with the belongings that are not here, `differs` if this machine would
         give other numbers, `busy` if another process holds the cell, else `finished` with its record, and with its
         predictions and checkpoint if the driver is to write them."""
         if missing := self.found.missing(order.belongings):
             return "needs", missing
         cell, here = self._cells(order)
-        if (difference := differences(order.identity, Identity.of(here))) is not None:
-            return "mistake", difference
+        identity = Identity.of(here)
+        if identity.key != order.identity.key:
+            return "differs", "; ".join(differences(flat(order.identity.ingredients), flat(identity.ingredients)))
         work = Work(cell, order.identity, order.attempts)
         if self.location is not None:
             record = run_claimed(work, Store(self.location), report, order.concurrent, self.session, here)
@@ -97,21 +99,3 @@ class RemoteRunner:
             import fsspec
 
             fsspec.filesystem("memory").rm(store.location, recursive=True)
-
-
-def differences(driver: Identity, node: Identity) -> str | None:
-    """What a machine has that would give other numbers than the driver's, in words; None if nothing."""
-    if driver.key == node.key:
-        return None
-    parts = []
-    for name in sorted({*driver.versions, *node.versions}):
-        ours, theirs = driver.versions.get(name), node.versions.get(name)
-        if ours != theirs:
-            parts.append(f"{name} {theirs or 'is missing'} instead of {ours or 'none'}")
-    prints = {name for name, print_ in driver.fingerprints.items() if node.fingerprints.get(name) != print_}
-    words = {"harness": "other code of tunefront", "method": "other code of the method"}
-    parts += [
-        words.get(name, f"another {name}")
-        for name in sorted(prints | node.fingerprints.keys() - driver.fingerprints.keys())
-    ]
-    return ", ".join(parts) or "other settings"

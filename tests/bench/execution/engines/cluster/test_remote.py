@@ -18,10 +18,11 @@ from tunefront.bench.data import sources
 from tunefront.bench.execution.engines import Work
 from tunefront.bench.execution.engines.cluster.belongings import Belonging, Found, belongings, contents
 from tunefront.bench.execution.engines.cluster.received import Received
-from tunefront.bench.execution.engines.cluster.remote import Order, RemoteRunner, differences
+from tunefront.bench.execution.engines.cluster.remote import Order, RemoteRunner
 from tunefront.bench.execution.engines.worker import CellMessage
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.execution.identity import Identity
+from tunefront.bench.execution.stale import FINGERPRINTS
 from tunefront.bench.models import locate
 from tunefront.bench.models.session import Session
 from tunefront.bench.records.store import Store
@@ -172,8 +173,9 @@ def test_a_node_with_other_code_or_packages_runs_nothing(grid: MakeGrid, tmp_pat
     }
     other = replace(one.identity, key="0" * 64, ingredients={**parts, **old})
     kind, text = answer(RemoteRunner(str(tmp_path / "out")), replace(one, identity=other))
-    assert kind == "mistake"
-    assert {"torch", "code of tunefront"} <= {word for word in ("torch", "code of tunefront", "task") if word in text}
-    assert "task" not in text
+    assert kind == "differs"
+    assert "torch" in text
+    assert "2.0.0" in text
+    assert FINGERPRINTS["harness"] in text
+    assert FINGERPRINTS["task"] not in text
     assert not (tmp_path / "out").exists()
-    assert differences(one.identity, one.identity) is None
