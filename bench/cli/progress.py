@@ -166,9 +166,10 @@ class Display(_LiveDisplay):
             self._print(Text(f"  {printable(record.collapse.reason)}", colour))
 
     def working(self, status: str) -> None:
-        """Shows what is done with the cells that have run, instead of an estimate of the time left."""
+        """Shows what is done before or after cells run, instead of an estimate of the time left; an empty text ends
+        it."""
         self._status = status
-        if not self._redraws:
+        if status and not self._redraws:
             self._print(Text(printable(status)))
 
     def render(self) -> RenderableType:

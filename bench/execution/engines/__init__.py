@@ -32,7 +32,7 @@ class Progress(Protocol):
         """The cell's record is written."""
 
     def working(self, status: str) -> None:
-        """Something that takes time is done with all cells that have run."""
+        """Something that takes time is done before or after cells run; an empty text ends it."""
 
 
 @dataclass(frozen=True)

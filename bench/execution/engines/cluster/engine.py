@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from tunefront.bench.cells import Cell
-from tunefront.bench.errors import DiskFull, UserError, in_short
+from tunefront.bench.errors import DiskFull, UserError
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Engine, Progress, Work, is_users_own
 from tunefront.bench.execution.engines.claim import is_complete
@@ -42,6 +42,10 @@ END_SECONDS = 5.0
 """How long the workers have to end before their processes are killed."""
 LOST_AT_MOST = 3
 """A cell that ran on so many nodes when they were lost is recorded as failed: it may be the reason."""
+WHY_LETTERS = 300
+"""The most letters of an error of Ray in a message."""
+STARTS = 2
+"""A node on which so many workers could not be started gets no further one."""
 VARIABLES = ("HF_HOME", "HF_HUB_OFFLINE", "TUNEFRONT_CACHE")
 """Variables of the driver's environment that a node takes over if it has not set them itself; folders only if they are
 there too."""
@@ -53,6 +57,7 @@ class Member:
 
     actor: Any  # Any: Ray's handle of a `Relay`
     node: str
+    host: str
     pending: Any = None  # Any: Ray's reference to the next messages
     arrived: Arrived | None = None
     work: Work | None = None
@@ -119,6 +124,7 @@ class Cluster:
             with joined(self.address) as ray:
                 surroundings = Surroundings(os.getcwd(), store.location, mark, _variables())
                 fleet = Fleet(ray, needs, surroundings, min(self.workers or len(works), len(works)))
+                progress.working(fleet.about)
                 try:
                     yield from _Run(self, fleet, store, progress, works).records()
                 finally:
@@ -142,16 +148,23 @@ class Fleet:
         self.ray, self._needs, self._surroundings, self._most = ray, needs, surroundings, most
         self.members: list[Member] = []
         self._looked = self._alive = time.monotonic()
+        self._failed: Counter[str] = Counter()  # workers that could not be started, by node
+        self._error = ""
         self._grow()
 
     def look(self) -> None:
         """Starts workers on nodes that have joined. Errors: UserError if there has been no worker for a while."""
         now = time.monotonic()
-        if now - self._looked > NODES_SECONDS:
+        if now - self._looked > NODES_SECONDS or (not self.members and self._failed):
             self._looked = now
             self._grow()
         if any(member.arrived is not None for member in self.members):
             self._alive = now
+        elif not self.members and self._failed:
+            raise UserError(
+                f"no worker could be started on any node of the Ray cluster; {self._error}. Install the same version "
+                "of tunefront, with its extra `ray`, on every machine. Finished records are kept."
+            )
         elif now - self._alive > NO_NODE_SECONDS:
             cores = "1 core" if self._needs.cores == 1 else f"{self._needs.cores} cores"
             gpu = f" and {self._needs.gpus} GPU" if self._needs.gpus else ""
@@ -159,6 +172,13 @@ class Fleet:
                 f"no node of the Ray cluster has had {cores}{gpu} free for {NO_NODE_SECONDS:.0f} seconds; see `ray "
                 "status`: add nodes, or wait until others have ended. Finished records are kept."
             )
+
+    @property
+    def about(self) -> str:
+        """How many workers start, in words."""
+        nodes = len({member.node for member in self.members})
+        workers = "1 worker starts" if len(self.members) == 1 else f"{len(self.members)} workers start"
+        return f"{workers} on {nodes} node{'' if nodes == 1 else 's'} of the Ray cluster"
 
     def messages(self, timeout: float) -> list[tuple[Member, list[Message] | Exception]]:
         """What workers have sent, after at most `timeout` seconds; an error for a worker that is lost."""
@@ -182,8 +202,11 @@ class Fleet:
             received.append((member, content))
         return received
 
-    def lose(self, member: Member) -> None:
-        """A worker is gone; another one starts where there is room."""
+    def lose(self, member: Member, error: Exception) -> None:
+        """A worker is gone; another one starts where there is room, but not on a node where none can be started."""
+        if member.arrived is None:
+            self._failed[member.node] += 1
+            self._error = f"on the host {member.host}: {_why(error)}"
         self.members.remove(member)
         member.claim.close()
         self.ray.kill(member.actor)
@@ -196,9 +219,9 @@ class Fleet:
         self.ray.get(member.actor.finish.remote(belonging.fingerprint))
 
     def on_host(self, member: Member) -> int:
-        """How many workers there are on the host of a worker, itself included."""
-        host = member.arrived and member.arrived.host
-        return sum(other.arrived is not None and other.arrived.host == host for other in self.members)
+        """How many workers there are on the host of a worker, itself and those that start included: a machine may be
+        several nodes."""
+        return max(1, sum(other.host == member.host for other in self.members))
 
     @cached_property
     def memory_bytes(self) -> dict[str, int]:
@@ -217,6 +240,7 @@ class Fleet:
     def _grow(self) -> None:
         """Starts workers where nodes have room, those first that have the fewest."""
         nodes = {node["NodeID"]: node for node in self.ray.nodes() if node["Alive"]}
+        nodes = {name: node for name, node in nodes.items() if self._failed[name] < STARTS}
         room = {name: self._needs.fit(node["Resources"]) for name, node in nodes.items()}
         used = Counter(member.node for member in self.members)
         self.__dict__.pop("memory_bytes", None)
@@ -226,9 +250,9 @@ class Fleet:
                 return
             node = min(free, key=lambda name: used[name])
             used[node] += 1
-            self.members.append(self._start(node))
+            self.members.append(self._start(node, nodes[node]["NodeManagerHostname"]))
 
-    def _start(self, node: str) -> Member:
+    def _start(self, node: str, host: str) -> Member:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         remote = self.ray.remote(Relay).options(
@@ -238,7 +262,7 @@ class Fleet:
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False),
         )
         actor = remote.remote(self._surroundings, "spawn" if self._needs.gpus else "forkserver")
-        return Member(actor, node, actor.arrived.remote())
+        return Member(actor, node, host, actor.arrived.remote())
 
 
 class _Run:
@@ -249,6 +273,7 @@ class _Run:
         self._waiting = list(works)
         self._later: list[tuple[float, Work]] = []  # cells that another process holds, with the time of the next try
         self._lost: Counter[str] = Counter()
+        self._started = False
         self._belongings: dict[str, tuple[Belonging, ...]] = {}
 
     def records(self) -> Generator[tuple[Work, Record], None, None]:
@@ -292,6 +317,9 @@ class _Run:
                 member.claim.close()
                 yield work, existing
                 return
+        if not self._started:
+            self._progress.working("")
+            self._started = True
         member.work, member.backbone = work, work.cell.backbone
         self._progress.started(work.cell)
         self._send(member, work)
@@ -340,10 +368,10 @@ class _Run:
         elif kind == "disk full":
             raise DiskFull(content[0])
         elif kind == "mistake":
-            raise UserError(f"{self._host(member)}: {content[0]}")
+            raise UserError(f"on the host {member.host}: {content[0]}")
         elif kind == "differs":
             raise UserError(
-                f"{work.cell.title} would be another cell on {self._host(member)}: {content[0]}. Give every machine "
+                f"{work.cell.title} would be another cell on the host {member.host}: {content[0]}. Give every machine "
                 "the same code and package versions."
             )
         else:
@@ -356,7 +384,9 @@ class _Run:
         record: Record | None
         if kind != "finished":  # the worker died, or there is a bug
             member.claim.close()
-            record = record_failure(work, self._store, f"{content[0]} on {self._host(member)}", self._n_at_once(member))
+            record = record_failure(
+                work, self._store, f"{content[0]} on the host {member.host}", self._fleet.on_host(member)
+            )
         else:
             record, *carried = content
             if carried:
@@ -380,17 +410,11 @@ class _Run:
 
     def _is_lost(self, member: Member, error: Exception) -> Generator[tuple[Work, Record], None, None]:
         """A worker is gone with its node, or because Ray ended it: its cell runs again, but not for ever."""
-        work, host = member.work, self._host(member)
-        if member.arrived is None and not isinstance(error, self._fleet.ray.exceptions.ActorUnavailableError):
-            self._fleet.lose(member)
-            raise UserError(
-                f"no worker could be started on a node of the Ray cluster ({in_short(_root(error))}); install the same "
-                "version of tunefront, with its extra `ray`, on every machine."
-            ) from error
-        self._fleet.lose(member)
+        work = member.work
+        self._fleet.lose(member, error)
         if work is None:
             return
-        log.warning("%s was lost while it ran %s; the cell runs again", host, work.cell.title)
+        log.warning("a node on %s was lost while it ran %s; the cell runs again", member.host, work.cell.title)
         self._lost[work.key] += 1
         if self._lost[work.key] < LOST_AT_MOST:
             self._waiting.append(work)
@@ -408,17 +432,11 @@ class _Run:
         member.claim.close()
         self._later.append((time.monotonic() + BUSY_SECONDS, work))
 
-    def _n_at_once(self, member: Member) -> int:
-        return max(1, self._fleet.on_host(member))
 
-    def _host(self, member: Member) -> str:
-        return f"the host {member.arrived.host}" if member.arrived is not None else "a node of the Ray cluster"
-
-
-def _root(error: Exception) -> BaseException:
-    """The error behind those of Ray."""
-    cause = getattr(error, "cause", None)
-    return cause if isinstance(cause, BaseException) else error
+def _why(error: Exception) -> str:
+    """The last line of an error of Ray, which is that of the error behind it."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip()[:WHY_LETTERS]
 
 
 def _variables() -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -27,9 +26,8 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Arrived:
-    """A node that is ready: its host's name, and whether it sees the driver's store."""
+    """A node that is ready: whether it sees the driver's store."""
 
-    host: str
     sees_store: bool
 
 
@@ -54,7 +52,7 @@ class Relay:
             if not os.path.isabs(value) or os.path.isdir(value):
                 os.environ.setdefault(name, value)
         sees = Store(surroundings.location).has_mark(surroundings.mark)
-        self._arrived = Arrived(platform.node(), sees)
+        self._arrived = Arrived(sees)
         arguments = (surroundings.location if sees else None,)
         self._received: Received | None = None
         self._alone = False

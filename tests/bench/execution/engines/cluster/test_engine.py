@@ -11,7 +11,9 @@ import pytest
 
 from tests.bench.execution.grids import Grid, by_status, deterministic, litter, odd, repair
 from tunefront.bench.cells import Cell
+from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Silent
+from tunefront.bench.execution.engines.cluster import engine
 from tunefront.bench.execution.engines.cluster.engine import Cluster
 from tunefront.bench.execution.engines.cluster.joining import ONE_MACHINE, QUIET
 from tunefront.bench.execution.grid import run_grid
@@ -100,3 +102,24 @@ def test_an_interrupted_run_keeps_what_has_finished_and_goes_on(nodes: Any, grid
     second = run_grid(some.cells(), store, Cluster(nodes.address, workers=1))
     assert (second.ran, second.reused, second.interrupted) == (2, 1, False)
     assert litter(store) == []
+
+
+def test_a_cluster_on_which_nothing_can_be_started_is_one_paragraph(
+    nodes: Any, grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a machine lacks this package: the actor cannot be made."""
+    store = Store(tmp_path / "out")
+    monkeypatch.setattr(engine, "Relay", Broken)
+    with pytest.raises(UserError, match="nothing works here"):
+        run_grid(grid(methods=("features",)).cells(), store, Cluster(nodes.address))
+    assert litter(store) == []
+
+
+class Broken:
+    """An actor that cannot be made."""
+
+    def __init__(self, *arguments: object) -> None:
+        raise ImportError("nothing works here")
+
+    def arrived(self) -> None:
+        """Never called."""
