@@ -42,8 +42,8 @@ MEMORY = (
 )
 SECONDS = "Predicted seconds are those of a single cell on the machine that made the prediction."
 ELSEWHERE = (
-    "Seconds that were predicted for another processor, accelerator or number of threads than those of the run are left "
-    "out"
+    "Seconds that were predicted for another processor, accelerator or number of threads than those of the run are "
+    "left out"
 )
 
 
