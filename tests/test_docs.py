@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shlex
 import subprocess
@@ -213,6 +214,36 @@ def test_the_workflow_of_the_guard_calls_what_there_is() -> None:
     assert [name for name, _ in calls] == ["run", "diff"]
     for name, arguments in calls:
         group.commands[name].make_context(name, shlex.split(arguments))
+
+
+def test_the_indexed_job_has_the_shards_from_1() -> None:
+    job = yaml.safe_load(text_of("docs/examples/indexed_job.yml"))["spec"]
+    (container,) = job["template"]["spec"]["containers"]
+    line = container["args"][0].removeprefix("exec ")
+    for place in range(job["completions"]):
+        shown = f"tunefront() {{ printf '%s\\n' \"$@\"; }}; {line}"
+        environment = {**os.environ, "JOB_COMPLETION_INDEX": str(place)}
+        called = subprocess.run([*container["command"], shown], env=environment, capture_output=True, text=True)
+        name, *arguments = called.stdout.splitlines()
+        assert arguments[-2:] == ["--shard", f"{place + 1}/{job['completions']}"]
+        command_named(name).make_context(name, arguments)
+
+
+def test_the_machines_of_the_page_have_one_shard_each(tmp_path: Path) -> None:
+    (block,) = (block for block in blocks(text_of("docs/cluster.md")) if "ssh " in block.text)
+    script = f'ssh() {{ echo "$2"; }}; {block.text}'
+    subprocess.run(["bash", "-c", script], cwd=tmp_path, check=True)
+    lines = [path.read_text().split("tunefront ")[1] for path in sorted(tmp_path.glob("*.log"))]
+    shards = []
+    for line in lines:
+        name, *arguments = shlex.split(line)
+        shards.append(command_named(name).make_context(name, arguments).params["shard"])
+    assert shards == [f"{number}/{len(lines)}" for number in range(1, len(lines) + 1)]
+
+
+def command_named(name: str) -> click.Command:
+    group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
+    return group.commands[name]
 
 
 @pytest.mark.slow

@@ -26,15 +26,18 @@ NAMED = 4
 _ROW = re.compile(r"row '[^']*'")
 
 
-def show_summary(outcome: Outcome, predictions: AnswerFiles, console: Console, errors: Console) -> None:
-    """Prints the table on `console`, then its warnings on `errors`."""
+def show_summary(
+    outcome: Outcome, predictions: AnswerFiles, console: Console, errors: Console, whole: bool = True
+) -> None:
+    """Prints the table on `console`, then its warnings on `errors`; none unless the cells are those of a whole run, as
+    most are about what is missing in a comparison."""
     from tunefront.reports.sections.summary import summary_table
 
     summary = summary_table(outcome.records, predictions=predictions)
     if console.is_terminal:
         console.print()  # cells are above
     console.print(summary)
-    for text in summary.warnings:
+    for text in summary.warnings if whole else ():
         print_plain(errors, f"warning: {text}", "yellow")
 
 

@@ -203,7 +203,7 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
     with _as_warning(errors, "no summary", broken):
         predictions = AnswerFiles(places)
         if outcome.records:
-            show_summary(outcome, predictions, console, errors)
+            show_summary(outcome, predictions, console, errors, whole=shard is None)
         if shard is None:
             show_studies(outcome, predictions, console)
     missing = find_missing(out, outcome.records)
@@ -214,9 +214,9 @@ def _end(outcome: Outcome, titles: Titles, out: str, errors: Console, taken: str
         show_counts(outcome, taken, console)
     show_written(written)
     if shard is not None:
-        what = "this is about the cells of" if outcome.records else "there is no cell to run in"
+        what = f"this was shard {shard} alone" if outcome.records else f"no cell is in shard {shard}"
         command = shlex.join(["tunefront", "report", out])
-        print_plain(console, f"{what} shard {shard} alone; the report, when all shards have ended: {command}")
+        print_plain(console, f"{what}; the report, when all shards have ended: {command}")
     return not broken and not missing.records
 
 

@@ -18,8 +18,8 @@ TIME_FACTOR, START_SECONDS, CELL_SECONDS = 3, 600, 10
 """--time is so many times the predicted seconds, and these seconds for a job to start and for each of its cells: nodes
 may be slower than this machine, and reading weights and rows, and timing single queries, are not predicted."""
 MEMORY_FACTOR, PROCESS_BYTES = 1.5, 2 * 2**30
-"""--mem is so many times the predicted peaks, and these bytes for each process that runs cells: the libraries take half
-of them, the rows and what the allocator does not give back the rest."""
+"""--mem is so many times the predicted peaks, and these bytes for each process that runs cells: the libraries take a
+third of them, the rows and what the allocator does not give back the rest."""
 OURS = {
     "array": "--jobs says how many jobs there are",
     "chdir": "jobs start in this folder, so that relative paths stay right",

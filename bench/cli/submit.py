@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -77,13 +79,13 @@ def submit(
         own_options = _as_typed(texts, suite, out, workers, keep is not None)
         made = _array(plan, own_options, out, asked)
         if dry_run:
-            print_raw(made.script)
+            print_raw(made.script.rstrip("\n"))
             return
         made.write()
         print_plain(Console(), plan.summary)
         print_plain(Console(), f"script: {made.path}")
         print_plain(Console(), sbatch(made.path, Path.cwd()))
-        print_plain(Console(), f"when all jobs have ended: tunefront report {out}")
+        print_plain(Console(), f"when all jobs have ended: {_report_command(out)}")
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,7 @@ def _plan(
         ]
         if not missing:
             text = f"{plural(len(identities), 'cell')}: all are recorded in {out}, so nothing is submitted."
-            print_plain(Console(), f"{text} The report: tunefront report {out}")
+            print_plain(Console(), f"{text} The report: {_report_command(out)}")
             return None
         return _packed(missing, expansion.suite, workers, jobs, display.preparing)
 
@@ -177,10 +179,10 @@ def _packed(
     else:
         weights = [_flops(record) if why_untimed else seconds_of(record) for record in records]
     packed = pack(weights, [cell.backbone for cell in cells], jobs)
-    loads = [_end(sorted((weights[place] for place in job), reverse=True), workers) for job in packed]
+    ends = [_end([weights[place] for place in job], workers) for job in packed]
     longest = max(
-        TIME_FACTOR * load + START_SECONDS + CELL_SECONDS * len(job) / workers
-        for load, job in zip(loads, packed, strict=True)
+        TIME_FACTOR * end + START_SECONDS + CELL_SECONDS * math.ceil(len(job) / workers)
+        for end, job in zip(ends, packed, strict=True)
     )
     peaks = [
         sorted((records[place].peak_memory_bytes or 0 for place in job), reverse=True) for job in packed if records
@@ -195,7 +197,7 @@ def _packed(
     return Plan(
         suite=suite,
         jobs=tuple(tuple(missing[place][1] for place in job) for job in packed),
-        seconds=None if why_untimed else tuple(loads),
+        seconds=None if why_untimed else tuple(ends),
         needs=needs,
         why_untimed=why_untimed,
     )
@@ -208,8 +210,10 @@ def _flops(record: Record) -> float:
 
 
 def _end(seconds: Sequence[float], workers: int) -> float:
-    """When cells of these seconds, the longest first, have ended at the latest if so many run at a time (Graham)."""
-    return sum(seconds) / workers + (1 - 1 / workers) * (seconds[0] if seconds else 0.0)
+    """When cells of these seconds have ended, if so many run at a time."""
+    from tunefront.bench.execution.packing import pack
+
+    return max(sum(seconds[place] for place in slot) for slot in pack(seconds, [""] * len(seconds), workers))
 
 
 def _as_typed(texts: Texts, suite: str | None, out: str, workers: int, keep: bool) -> list[str]:
@@ -223,6 +227,10 @@ def _as_typed(texts: Texts, suite: str | None, out: str, workers: int, keep: boo
             arguments += [f"--{option.name}={value}"] if value.startswith("-") else [f"--{option.name}", value]
     arguments += ["--keep", "checkpoints"] if keep else []
     return [*arguments, "--out", out, "--workers", str(workers)]
+
+
+def _report_command(out: str) -> str:
+    return shlex.join(["tunefront", "report", out])
 
 
 def _program() -> list[str]:

@@ -24,6 +24,9 @@ def test_shards_have_the_cells_of_the_run_each_once_and_no_report(call: Any, wor
         result = call(*SOME, "--shard", f"{number}/3")
         assert result.exit_code == 0, result.output
         assert "tunefront report results" in result.stdout.splitlines()[-1]
+        assert "SUMMARY of" in result.stdout
+        assert "the summary warns" in whole.stderr
+        assert "the summary warns" not in result.stderr
         assert f"shard {number}/3: {len(world.calls[-1]['cells'])} of 8 cells" in result.stderr
     shards = [set(known["cells"]) for known in world.calls[1:]]
     assert sum(map(len, shards)) == len(set.union(*shards)) == 8

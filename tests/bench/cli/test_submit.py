@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from docs.scripts import cluster
 from tests import ROOT
 from tests.bench.execution.grids import deterministic
 from tests.bench.world import World
@@ -273,6 +274,13 @@ def test_a_folder_that_no_line_can_hold_is_refused(tmp_path: Path) -> None:
     for folder in (tmp_path / "a\nb", tmp_path / ("x" * 3_000)):
         with pytest.raises(UserError, match="folder"):
             script(["tunefront"], needs, 1, {}, "quick", tmp_path, folder, [])
+
+
+def test_the_script_of_the_page_has_the_form_of_today(call: Any, world: World, predicted: dict[str, float]) -> None:
+    shown, now = cluster.SCRIPT.read_text(encoding="utf-8"), call(*cluster.CALL).stdout
+    assert list(directives(shown)) == list(directives(now)), "run `python -m docs.scripts.cluster`"
+    words = [[word for word in text.splitlines()[-1].split() if word.startswith("--")] for text in (shown, now)]
+    assert words[0] == words[1]
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(1, "00:01:00"), (3_600, "01:00:00"), (86_400 * 3 + 1, "3-00:01:00")])
