@@ -87,11 +87,16 @@ def open_ordinary(path: Path) -> IO[bytes]:
     return file
 
 
-def check_writable(path: Path) -> None:
-    """Checks that a new file can be written at `path` and creates its folders; UserError if the path exists."""
+def check_local(path: Path) -> None:
+    """UserError for the path of a URL: it would be written to a folder of that name."""
     scheme, colon, _ = str(path).partition(":/")  # Path reduces the two slashes of a URL to one
     if colon and scheme in known_protocols():
-        raise UserError(f"{path} is a URL; give the path of a local file and copy it there.")
+        raise UserError(f"{path} is a URL; give a local path and copy it there.")
+
+
+def check_writable(path: Path) -> None:
+    """Checks that a new file can be written at `path` and creates its folders; UserError if the path exists."""
+    check_local(path)
     try:
         if path.exists():
             kind = " It is a folder: give a file in it." if path.is_dir() else ""
@@ -250,5 +255,5 @@ def url_errors(url: str, verb: str) -> Iterator[None]:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise UserError(
             f"{url} cannot be {verb} ({why}); give a local folder, or check that the URL is right, that its package is "
-            "installed (s3fs for s3://, gcsfs for gs://) and that your credentials allow it."
+            "installed (pip install 'tunefront[s3]' for s3://, gcsfs for gs://) and that your credentials allow it."
         ) from error

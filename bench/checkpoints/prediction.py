@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from tunefront.bench.data.sources.own_tables import place_of
 from tunefront.bench.data.sources.unlabelled import UnlabelledRow, read_unlabelled
 from tunefront.bench.errors import UserError, escape_formula, nearest
-from tunefront.bench.files import explain_os_error, writing
+from tunefront.bench.files import check_local, explain_os_error, writing
 from tunefront.bench.models.scoring.answers import predictions_of
 from tunefront.methods.base import Unsupported
 
@@ -64,7 +64,8 @@ class Answer:
 
 
 def check_place(out: Path) -> None:
-    """UserError for a path with the ending of no format, or that is there already."""
+    """UserError for a path with the ending of no format, of a URL, or that is there already."""
+    check_local(out)
     if out.suffix.lower() not in FORMATS:
         near = nearest(out.suffix.lower(), FORMATS)
         hint = f" (did you mean {near}?)" if near else ""

@@ -111,7 +111,7 @@ def _answered_yes(errors: Console, plans: Sequence[Pruning]) -> bool:
             "nothing was deleted: there is no terminal to ask in. Add --yes to delete what is listed, or --dry-run to "
             "list it only."
         )
-    if any(plan.store.folder is None for plan in plans):
+    if any(plan.store.folder is None and not plan.store.remote.has_claims for plan in plans):
         print_plain(errors, "At a URL it cannot be seen whether cells are running; make sure that none is.")
     try:
         agreed = ask(errors, "Delete this for good?")
@@ -127,7 +127,7 @@ def _delete(plan: Pruning) -> None:
     """Deletes what is listed, and says how much of it. An interruption waits until the files of a cell are gone."""
     from tunefront.bench.cli.progress import plural
     from tunefront.bench.cli.prune_screen import size
-    from tunefront.bench.records.deletion import delete, delete_leftover, file_sizes, missing
+    from tunefront.bench.records.deletion import delete, delete_leftover, drop_index, file_sizes, missing
 
     before = file_sizes(plan.store)
     gone = set(missing(plan.store, {candidate.newer for candidate in plan.candidates if candidate.newer is not None}))
@@ -141,6 +141,7 @@ def _delete(plan: Pruning) -> None:
             with interruption.deferred():
                 n_leftovers += delete_leftover(plan.store, part)
     finally:
+        drop_index(plan.store)
         after = file_sizes(plan.store)
         freed = sum(length for name, length in before.items() if name not in after)
         rest = len(plan.candidates) - n_records

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from tunefront.bench.files import ROOT, local_folder, writing
+from tunefront.bench.records.urls import UrlFolder
 
 NAME = ".inputs.json"
 """The file next to a report with the digest of its inputs, and the sizes and times of its files."""
@@ -19,15 +20,24 @@ CODE = ("reports", "bench/records", "bench/cli")
 
 
 def digest_of(results: str, keys: Iterable[str]) -> str | None:
-    """A digest of the records with these keys, of all files of results and of the code that draws; None for a URL.
+    """A digest of the records with these keys, of all files of results and of the code that draws; None for a URL whose
+    listing says nothing of contents. UserError if a URL cannot be read.
 
-    Files count by name, size and time: reading thousands takes longer than the rest of such a run.
+    Files count by name, size and time, at a URL by name and MD5: reading thousands takes longer than the rest of such a
+    run.
     """
     folder = local_folder(results)
-    if folder is None:
-        return None
     digest = hashlib.sha256("\n".join(sorted(keys)).encode())
-    places = [*(folder / name for name in INPUTS), *(path for name in CODE for path in _folders(ROOT / name))]
+    places = [path for name in CODE for path in _folders(ROOT / name)]
+    if folder is not None:
+        places = [*(folder / name for name in INPUTS), *places]
+    else:
+        for name in INPUTS:
+            listed = UrlFolder(results).listing(name)
+            if any(file.md5 is None for file in listed.values()):
+                return None
+            known = sorted((file, state.md5) for file, state in listed.items())
+            digest.update(f"{results}/{name}:{known}\n".encode(errors="surrogateescape"))
     for place in places:
         for name, *state in _states(place):
             digest.update(f"{place}/{name}:{state}\n".encode(errors="surrogateescape"))

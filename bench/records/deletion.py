@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import LEFT_SECONDS, open_ordinary
+from tunefront.bench.records.index import drop
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
 from tunefront.bench.records.leases import claimed
 from tunefront.bench.records.ordinary import Unreadable, printable_path
@@ -99,6 +100,13 @@ def delete(store: Store, deletion: Deletion) -> bool:
         for part in deletion.parts:
             _remove(store, part)
     return True
+
+
+def drop_index(store: Store) -> None:
+    """Deletes the index at a URL, which has the contents of deleted records too. Errors: UserError for a URL."""
+    if store.folder is None:
+        for kind in ("records", "plans"):
+            drop(store.remote, kind)
 
 
 def leftovers(store: Store, sizes: Sizes) -> list[Part]:

@@ -25,6 +25,7 @@ from tunefront.bench.models.tiny import make_backbone
 
 if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
+    from tunefront.bench.execution.identity import Identity
     from tunefront.bench.records.store import Store
 
 METHODS = (
@@ -60,6 +61,9 @@ SHAPES = {
     "large": Shape(10, 5, (200,), 10, 5),
     "small": Shape(10, 5, (200,), 5, 2),
     "tiny": Shape(4, 2, (8, 16), 2, 2),
+    "hundred": Shape(10, 2, (200,), 5, 1),
+    "thousand": Shape(10, 4, (200,), 5, 5),
+    "ten thousand": Shape(20, 10, (200,), 10, 5),
 }
 """Shapes by name; the first two have 5,000 cells, `large` has five times the cells of `small`."""
 
@@ -74,6 +78,7 @@ class LargeStore:
 
 def make(folder: Path, shape: Shape) -> LargeStore:
     """Writes backbone, tasks, suite and results into a folder, which may not exist yet."""
+    from tunefront.bench.execution.identity import Identity, Shared
     from tunefront.bench.records.store import Store
     from tunefront.bench.suites.expand import expand
 
@@ -88,8 +93,9 @@ def make(folder: Path, shape: Shape) -> LargeStore:
     cells = expand(str(made.suite)).cells
     assert len(cells) == shape.cells, (len(cells), shape.cells)
     places = {method: place for place, method in enumerate(dict.fromkeys(cell.method for cell in cells))}
+    shared = Shared()
     for cell in cells:
-        _write(store, cell, places[cell.method])
+        _write(store, cell, Identity.of(cell, shared), places[cell.method])
     return made
 
 
@@ -106,16 +112,15 @@ def _suite(shape: Shape, methods: Sequence[str], backbone: Path, tasks: Sequence
     return "\n".join([*lines[3:], "[[part]]", *lines[:3]]) + "\n"
 
 
-def _write(store: Store, cell: Cell, place: int) -> None:
+def _write(store: Store, cell: Cell, identity: Identity, place: int) -> None:
     """Writes the record of a cell and its predictions; `place` is that of its method in the list."""
     import pandas as pd
 
     from tunefront.bench.data.sampling import draw
     from tunefront.bench.data.sources import load_task
-    from tunefront.bench.execution.identity import Identity
     from tunefront.bench.settings import as_scalars
 
-    task, identity = load_task(cell.task), Identity.of(cell)
+    task = load_task(cell.task)
     rng = np.random.default_rng(int(identity.key[:12], 16))
     labels = np.array([row.label for row in task.splits["test"]])
     skill = 1.2 + 0.08 * place + 0.3 * np.log10(cell.shots / 16) + 0.15 * rng.standard_normal()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tunefront.bench.checkpoints.exports.form import Exportable
 from tunefront.bench.checkpoints.exports.forms import FORMS, reason_against, servable
 from tunefront.bench.errors import UserError, unknown
-from tunefront.bench.files import explain_os_error
+from tunefront.bench.files import check_local, explain_os_error
 from tunefront.methods.base import Unsupported
 
 if TYPE_CHECKING:
@@ -29,8 +29,10 @@ def check_form(name: str) -> Form:
 def export_checkpoint(fitted: Fitted, stored: StoredCheckpoint, form: Form, out: Path) -> list[str]:
     """Writes a fitted method in a form into the new folder `out`; returns notes about what was written.
 
-    Errors: UserError, with the forms that there are, if this one cannot express it, and if the folder is not new.
+    Errors: UserError, with the forms that there are, if this one cannot express it, and if the folder is not new or is
+    a URL.
     """
+    check_local(out)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise UserError(f"{out} exists already; give a folder that does not exist, or an empty one.")
     what = Exportable.of(fitted)

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.reports.answered import world
+from tests.reports.factory import record
+from tests.s3 import Server
 from tunefront.bench.cli.unchanged import NAME, digest_of, keep_inputs, kept_report
+from tunefront.bench.records.store import Store
 
 
 @pytest.fixture
@@ -68,5 +71,16 @@ def test_other_records_of_the_same_folder_have_another_report(drawn: tuple[Path,
     assert kept(drawn, drawn[1][:1]) is None
 
 
-def test_a_url_has_no_digest() -> None:
-    assert digest_of("memory://results", []) is None
+def test_a_url_that_says_nothing_of_contents_has_no_digest() -> None:
+    Store("memory://unchanged").write(record())
+    assert digest_of("memory://unchanged", []) is None
+
+
+def test_the_digest_at_s3_changes_with_the_contents(s3: Server) -> None:
+    store = Store(s3.new_url())
+    seen = [digest_of(store.location, [])]
+    for seed in (0, 1):
+        store.write(record(key="k", seed=seed))
+        seen.append(digest_of(store.location, ["k"]))
+    assert len({*seen, None}) == 4
+    assert digest_of(store.location, ["k"]) == seen[-1]

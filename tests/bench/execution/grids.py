@@ -196,10 +196,12 @@ class Nursery:
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
 
-    def start(self, grid: Grid, out: Path, workers: int = 2) -> int:
-        """Starts a grid in a process with a new process group; returns its pid."""
-        message = {"grid": asdict(grid), "out": str(out), "workers": workers, "cache": os.environ["TUNEFRONT_CACHE"]}
-        return int(self._send(message))
+    def start(self, grid: Grid, out: Path, workers: int = 2, url: str | None = None) -> int:
+        """Starts a grid in a process with a new process group; returns its pid. Its records go to `url`, if given."""
+        names = [name for name in os.environ if name.startswith("AWS_")]
+        environment = {name: os.environ[name] for name in ("TUNEFRONT_CACHE", *names)}
+        message = {"grid": asdict(grid), "out": str(out), "store": url or str(out), "workers": workers}
+        return int(self._send(message | {"environment": environment}))
 
     def wait(self) -> int:
         """Waits for the process to end; returns its exit code, or minus the signal that ended it."""
@@ -267,11 +269,11 @@ def _main() -> None:
 def _grow_up(message: dict[str, Any]) -> None:
     """Runs a grid in a forked process, writes its result, and ends."""
     os.setpgid(0, 0)
-    os.environ["TUNEFRONT_CACHE"] = message["cache"]
+    os.environ.update(message["environment"])
     signal.signal(signal.SIGINT, signal.default_int_handler)
     out = Path(message["out"])
     try:
-        outcome = run_grid(Grid(**message["grid"]).cells(), Store(out), Local(message["workers"], fork=True))
+        outcome = run_grid(Grid(**message["grid"]).cells(), Store(message["store"]), Local(message["workers"], fork=True))
         answer = {name: value for name, value in vars(outcome).items() if name != "records"}
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
