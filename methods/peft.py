@@ -50,6 +50,7 @@ from tunefront.methods.peft_configs import (
     ADAPTER,
     Wrapper,
     canonical,
+    check_patterns,
     completed,
     config_class,
     defaults,
@@ -267,8 +268,11 @@ class Peft(Method):
         or the folder's file is wrong."""
         require_package()
         if self.folder is not None:
-            return read_adapter(Path(self.folder).expanduser())
-        return str(self.type), read_settings(str(self.type), self.config)
+            kind, settings = read_adapter(Path(self.folder).expanduser())
+        else:
+            kind, settings = str(self.type), read_settings(str(self.type), self.config)
+        check_patterns(settings)
+        return kind, settings
 
     def _wrapped(self, backbone: Backbone, kind: str, settings: Mapping[str, Any]) -> tuple[Wrapper, dict[str, Tensor]]:
         """The model, which peft has changed in place, in peft's wrapper; and the tensors of a finished adapter that

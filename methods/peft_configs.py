@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from tunefront.methods.sites import check_pattern
+
 Wrapper = Any
 """`peft.PeftModel`, around a model that it has changed in place; the package is optional."""
 ADAPTER = "default"
@@ -49,6 +51,16 @@ def config_class(kind: str) -> Any:
     if kind not in known:
         raise ValueError(f"peft {version()} has no type {kind!r}{nearest(kind, sorted(known))}")
     return known[kind]
+
+
+def check_patterns(settings: Mapping[str, Any]) -> None:
+    """ValueError if matching a regex of the configuration, which may be somebody else's, may take for ever."""
+    for name, value in settings.items():
+        if name.endswith("_modules") and isinstance(value, str):
+            check_pattern(value)
+        if name.endswith("_pattern"):  # the keys of a table, the items of a list
+            for text in [value] if isinstance(value, str) else value or ():
+                check_pattern(str(text))
 
 
 def defaults(kind: str) -> dict[str, Any]:

@@ -20,6 +20,7 @@ import yaml
 from docs.scripts import guard
 from tests import ROOT
 from tests.markdown import Block, anchors, blocks, links
+from tests.torture import __main__ as torture
 from tunefront.bench.cli.main import app
 from tunefront.bench.errors import ErrorCollector
 from tunefront.bench.pytest_plugin import plugin
@@ -49,7 +50,7 @@ def quick_start() -> list[str]:
 
 
 def known_flags() -> set[str]:
-    """Every option of the command and of the pytest plugin, and those of pip and pytest in the README."""
+    """Every option of the command, the pytest plugin and the torture, and those of pip and pytest in the README."""
     group: typer.core.TyperGroup = typer.main.get_command(app)  # type: ignore[assignment]
     flags = {
         flag
@@ -60,6 +61,7 @@ def known_flags() -> set[str]:
     parser = pytest.Parser(_ispytest=True)
     plugin.pytest_addoption(parser)
     flags |= {name for group in parser._groups for option in group.options for name in option.names()}
+    flags |= {name for action in torture.parser()._actions for name in action.option_strings}
     return flags | {plugin.SHARED} | OTHERS
 
 

@@ -252,7 +252,7 @@ def test_tests_mirror_the_rooms() -> None:
     }
     tests = {path.relative_to(ROOT / "tests") for path in ROOT.glob("tests/**/test_*.py")}
     mirrored = {path.parent.as_posix() for path in tests}
-    assert mirrored - {"."} <= folders | {"benchmarks", "fuzz", "gpu", "nano", "peers"}
+    assert mirrored - {"."} <= folders | {"benchmarks", "fuzz", "gpu", "nano", "peers", "torture"}
     rooms = {"/".join(folder.split("/")[:2]) for folder in folders if "/" in folder}
     assert rooms - {"/".join(folder.split("/")[:2]) for folder in mirrored} <= {"methods/sites"}
     loose = {path.stem for path in ROOT.glob("bench/*.py")} | {path.stem for path in ROOT.glob("reports/*.py")}

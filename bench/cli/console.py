@@ -88,6 +88,15 @@ def _report_error(console: RichConsole, error: BaseException, debug: bool, stopp
 
 def _paragraph(error: BaseException, debug: bool) -> tuple[str, int]:
     """The message and the exit code of an error."""
+    known = explain(error)
+    if known is not None:
+        return known
+    hint = "" if debug else " Add --debug to the same command for the traceback, and please report it."
+    return f"this is a bug in tunefront, not in your call: {in_short(error)}.{hint}", FAILED
+
+
+def explain(error: BaseException) -> tuple[str, int] | None:
+    """The message and the exit code of an error that the call or the machine caused; None for a bug."""
     if isinstance(error, UserError):
         return str(error), MISTAKE
     if isinstance(error, DiskFull):
@@ -103,8 +112,7 @@ def _paragraph(error: BaseException, debug: bool) -> tuple[str, int]:
         return "the call, or a file that it names, is nested too deeply to be read.", MISTAKE
     if isinstance(error, SystemExit):
         return f"imported code ended the command ({in_short(error)}).", FAILED
-    hint = "" if debug else " Add --debug to the same command for the traceback, and please report it."
-    return f"this is a bug in tunefront, not in your call: {in_short(error)}.{hint}", FAILED
+    return None
 
 
 def _check_working_directory() -> None:

@@ -15,7 +15,7 @@ from tunefront.bench.execution import interruption
 def main() -> None:
     """The entry point of the command."""
     code: object = 0
-    sys.unraisablehook = _unless_interrupted(sys.unraisablehook)
+    sys.unraisablehook = _without_known(sys.unraisablehook)
     with interruption.listening(interruption.COMMAND_SIGNALS, exits=True):
         try:
             from tunefront.bench.cli.main import app
@@ -36,12 +36,13 @@ def main() -> None:
     _end(code, interrupted)
 
 
-def _unless_interrupted(hook: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], object]:
-    """The hook, but silent about an interruption that a finalizer swallowed: it is raised again."""
+def _without_known(hook: Callable[[sys.UnraisableHookArgs], object]) -> Callable[[sys.UnraisableHookArgs], object]:
+    """The hook, but silent about what a finalizer or a callback swallowed and is said otherwise: an interruption is
+    raised again, and a library that got no memory raises an error of its own."""
 
     def filtered(lost: sys.UnraisableHookArgs) -> object:
-        silent = interruption.pending() and issubclass(lost.exc_type, KeyboardInterrupt)
-        return None if silent else hook(lost)
+        known = (MemoryError, KeyboardInterrupt) if interruption.pending() else MemoryError
+        return None if issubclass(lost.exc_type, known) else hook(lost)
 
     return filtered
 

@@ -17,6 +17,7 @@ from tunefront.bench.cli.console import (
     FAILED,
     Console,
     announce,
+    explain,
     handle_errors,
     print_plain,
     print_resume_hint,
@@ -28,7 +29,7 @@ from tunefront.bench.cli.report import report_folder, show_written, written_repo
 from tunefront.bench.collector import without_collector
 from tunefront.bench.errors import UserError, in_short
 from tunefront.bench.execution import interruption
-from tunefront.bench.files import explain_os_error, is_memory
+from tunefront.bench.files import is_memory
 
 if TYPE_CHECKING:
     from tunefront.bench.cells import Cell
@@ -237,13 +238,14 @@ def _report(outcome: Outcome, out: str, places: dict[str, str]) -> list[str]:
 
 @contextmanager
 def _as_warning(errors: Console, what: str, broken: list[str]) -> Iterator[None]:
-    """Turns an error after a successful run into a warning: `tunefront report` can repeat the step. An error that is
-    neither a UserError nor an OSError is a bug, appended to `broken`."""
+    """Turns an error after a successful run into a warning: `tunefront report` can repeat the step. An error that
+    neither the call nor the machine caused is a bug, appended to `broken`."""
     try:
         yield
-    except (UserError, OSError) as error:
-        text = explain_os_error(error) if isinstance(error, OSError) else str(error)
-        print_plain(errors, f"warning: {what} was written: {text}", "yellow")
     except Exception as error:
+        known = explain(error)
+        if known is not None:
+            print_plain(errors, f"warning: {what} was written: {known[0]}", "yellow")
+            return
         broken.append(what)
         print_plain(errors, f"warning: {what} was written; this is a bug in tunefront: {in_short(error)}", "yellow")

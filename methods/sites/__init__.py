@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from tunefront.methods.sites.decoders import DECODERS
 from tunefront.methods.sites.encoders import ENCODERS
+from tunefront.methods.sites.patterns import check_pattern
 from tunefront.methods.sites.record import Sites
 from tunefront.methods.sites.seq2seq import SEQ2SEQ
 
-__all__ = ["SITES", "Sites", "sites_for"]
+__all__ = ["SITES", "Sites", "check_pattern", "sites_for"]
 
 SITES: dict[str, Sites] = ENCODERS | DECODERS | SEQ2SEQ
 """Sites by the configuration's `model_type`. `SITES["mine"] = Sites(...)` adds an architecture."""

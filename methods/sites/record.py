@@ -5,6 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, fields
 
+from tunefront.methods.sites.patterns import check_pattern
+
+PATTERNS = (
+    *("block", "query", "key", "value", "attention_output", "ffn_up", "ffn_gate", "ffn_down", "sublayer_output"),
+    *("ffn_output", "norms", "final_norm"),
+)
+"""The fields that are regexes."""
+
 
 @dataclass(frozen=True)
 class Sites:
@@ -66,6 +74,12 @@ class Sites:
         return "|".join(f"(?:{site})" for site in sites if site is not None)
 
     def __post_init__(self) -> None:
+        for name in PATTERNS:
+            if (pattern := getattr(self, name)) is not None:
+                try:
+                    check_pattern(pattern)
+                except ValueError as error:
+                    raise ValueError(f"{name}: {error}") from error
         unknown = self.repeated - {field.name for field in fields(self)}
         if unknown:
             raise ValueError(f"repeated names sites, got {sorted(unknown)}")

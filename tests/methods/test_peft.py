@@ -345,6 +345,29 @@ def test_code_that_a_configuration_names_is_never_run(language_models: dict[str,
 
 @installed
 @pytest.mark.usefixtures("quiet")
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"target_modules": r"((\w+)\.?)+x"},
+        {"exclude_modules": r"(a|a)*x", "target_modules": "all-linear"},
+        {"rank_pattern": {r"(\w+\.)+x": 4}},
+        {"layers_pattern": [r"(\w*\w*)*x"]},
+    ],
+)
+def test_a_regex_that_could_be_matched_for_ever_is_refused(
+    hostile: dict[str, Any], language_models: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match="for ever"):
+        Peft(config=json.dumps(hostile)).check()
+    folder = finish(language_model(language_models["llama"]), "LORA", tmp_path / "adapter")
+    config = json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))
+    (folder / "adapter_config.json").write_text(json.dumps(config | hostile), encoding="utf-8")
+    with pytest.raises(ValueError, match="for ever"):
+        Peft(folder=str(folder)).check()
+
+
+@installed
+@pytest.mark.usefixtures("quiet")
 def test_an_adapter_is_identified_by_its_content(language_models: dict[str, str], tmp_path: Path) -> None:
     folder = finish(language_model(language_models["llama"]), "LORA", tmp_path / "adapter")
     moved = tmp_path / "elsewhere" / "adapter"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import subprocess
@@ -207,16 +208,26 @@ def test_an_overlap_of_train_and_test_is_warned_of_once(call: Any, world: World)
     assert result.stderr.count("2 rows are in both train and test [0, 1]") == 1
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (UserError("cannot plot these records together"), "no report was written: cannot plot these records together"),
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device"),
+        (MemoryError(), "no report was written: the machine has no memory left"),
+    ],
+    ids=["records", "disk", "memory"],
+)
 def test_a_report_that_cannot_be_drawn_does_not_spoil_a_run(
-    call: Any, world: World, monkeypatch: pytest.MonkeyPatch
+    error: Exception, words: str, call: Any, world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuses(*_: object, **__: object) -> list[Path]:
-        raise UserError("cannot plot these records together")
+        raise error
 
     monkeypatch.setattr(sys.modules["tunefront.reports"], "write", refuses)
     result = call(*SMALL)
     assert result.exit_code == 0
-    assert "no report was written: cannot plot these records together" in result.stderr
+    assert words in result.stderr
+    assert "bug in tunefront" not in result.stderr
 
 
 def test_report_draws_from_stored_records_alone(call: Any, world: World, tmp_path: Path) -> None:

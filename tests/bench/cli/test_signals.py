@@ -141,6 +141,19 @@ def test_a_forked_process_of_a_library_ends_with_the_group(start: object) -> Non
     assert "Process ForkProcess" not in stderr
 
 
+def test_a_callback_without_memory_prints_no_traceback(start: object) -> None:
+    """As one of a font library's: the library then raises an error of its own, which is the one to report."""
+    text = (
+        "class Gone:\n        def __del__(self): raise MemoryError\n"
+        "    class Odd:\n        def __del__(self): raise ValueError('another')\n"
+        "    Gone(); Odd(); sys.exit(3)"
+    )
+    process = start(body(text))  # type: ignore[operator]
+    _, stderr = process.communicate(timeout=30)
+    assert "MemoryError" not in stderr
+    assert "ValueError: another" in stderr
+
+
 def is_gone(group: int) -> bool:
     """Whether no process of a group is left; one that ends by itself when its parent does may take a moment."""
     try:

@@ -45,7 +45,7 @@ NOT_DECIDING = (
         "methods/counterparts.py",
         "methods/registry.py",
         "methods/spelling.py",
-        *(f"methods/sites/{name}.py" for name in ("__init__", "record", "encoders", "decoders", "seq2seq")),
+        *(f"methods/sites/{name}.py" for name in ("__init__", "patterns", "record", "encoders", "decoders", "seq2seq")),
     ),
 )
 """Files that a cell imports and whose code is not part of its key."""

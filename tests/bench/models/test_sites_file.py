@@ -58,6 +58,9 @@ def test_the_records_of_a_file_are_added_or_take_the_place_of_others(tmp_path: P
         ("[x]\nblock = '(x)'\nrepeated = ['nothing']", ("repeated", "nothing")),
         ("[x]\nblock = '(x)'\nfamily = 'vision'", ("family", "vision")),
         ("[x]\nblock = '(x)'\npooling = 'max'", ("pooling", "max")),
+        (r"[x]" + "\nblock = '(x)'\n" + r"query = '(\w+\.?)+x'", ("query", "for ever")),
+        (r"[x]" + "\nblock = '(x)'\n" + r"query = '((a|a)*)x'", ("query", "for ever")),
+        (r"[x]" + "\nblock = '(x)'\n" + r"norms = '.*.*.*.*.*x'", ("norms", "for ever", "5")),
         ("a = " + "[" * 5000 + "]" * 5000, ("nested",)),
     ],
 )
