@@ -34,8 +34,8 @@ from tunefront.methods.spelling import label, parse
 README = ROOT.joinpath("README.md").read_text(encoding="utf-8")
 PAGES = tuple(path.relative_to(ROOT).as_posix() for path in sorted(ROOT.glob("docs/**/*.md")))
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", *PAGES)
-OTHERS = {"--help", "--collect-only", "--rounds", "--check"}
-"""Options in the documents that belong to pytest, to `python -m tests.peers` or to ruff."""
+OTHERS = {"--help", "--collect-only", "--rounds", "--check", "--head", "--address"}
+"""Options in the documents that belong to pytest, to `python -m tests.peers`, to ruff or to `ray start`."""
 
 
 def text_of(name: str) -> str:

@@ -273,7 +273,9 @@ def _grow_up(message: dict[str, Any]) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     out = Path(message["out"])
     try:
-        outcome = run_grid(Grid(**message["grid"]).cells(), Store(message["store"]), Local(message["workers"], fork=True))
+        outcome = run_grid(
+            Grid(**message["grid"]).cells(), Store(message["store"]), Local(message["workers"], fork=True)
+        )
         answer = {name: value for name, value in vars(outcome).items() if name != "records"}
     except Exception as error:
         answer = {"error": f"{type(error).__name__}: {error}"}
