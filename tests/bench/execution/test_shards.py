@@ -63,15 +63,20 @@ def test_any_other_text_is_a_mistake_in_one_paragraph(text: str) -> None:
     assert len(str(raised.value)) < 300
 
 
-def test_the_union_of_shares_is_the_whole_run(grid: Callable[..., Grid], tmp_path: Path) -> None:
-    cells = grid(methods=("features", "full", "ia3"), seeds=3).cells()
-    whole, shared = Store(tmp_path / "whole"), Store(tmp_path / "shared")
+@pytest.mark.parametrize("place", ["folder", "s3"])
+def test_the_union_of_eight_shares_is_the_whole_run(
+    place: str, grid: Callable[..., Grid], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    cells = grid(methods=("features", "full", "ia3"), seeds=4).cells()
+    url = request.getfixturevalue("s3").new_url() if place == "s3" else tmp_path / "shared"
+    whole, shared = Store(tmp_path / "whole"), Store(url)
     run_grid(cells, whole)
-    for number in (3, 1, 2):
-        share = Shard(number, 3).select(cells)
+    for number in (3, 1, 8, 2, 4, 7, 6, 5):
+        share = Shard(number, 8).select(cells)
         outcome = run_grid(share, shared)
         assert (outcome.ran, outcome.reused) == (len(share), 0)
     assert deterministic(shared) == deterministic(whole)
+    assert run_grid(cells, shared).ran == 0
     assert Shard(1, 1).select(cells) == tuple(cells)
 
 
