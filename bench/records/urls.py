@@ -18,7 +18,9 @@ CONNECTIONS = 64
 CONTACT_SECONDS = 30
 """Seconds in which S3 must answer for the first time; later requests are repeated for minutes."""
 ATTEMPTS = 2
-"""How often botocore repeats a request that fails on the server's side; s3fs repeats it too."""
+"""How often botocore sends a request that fails on the server's side; s3fs repeats it too."""
+TIMEOUTS = {"connect_timeout": 20, "read_timeout": 60}
+"""Seconds for a connection and for an answer: the 5 and 15 of s3fs are too few on a busy machine."""
 S3 = ("s3", "s3a")
 OBJECT_STORES = (*S3, "gs", "gcs", "az", "abfs", "abfss")
 """Protocols without folders: making one would make a bucket, also one whose name is mistyped."""
@@ -182,7 +184,7 @@ class UrlFolder:
         options: dict[str, Any] = {}
         if self.has_claims and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
             retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
-            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, "retries": retries}
+            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, "retries": retries, **TIMEOUTS}
         files, top = fsspec.core.url_to_fs(self.url, **options)
         if self.has_claims and not getattr(files, "_tunefront_answered", False):
             _contact(files, top)

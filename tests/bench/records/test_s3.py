@@ -107,6 +107,20 @@ def test_what_an_index_lacks_is_read_and_what_changed_counts(many: Store, asked:
     assert sorted(asked) == sorted([f"records/{name(3)}.json", f"records/{name(1000)}.json"])
 
 
+def test_those_who_read_a_part_add_to_the_index(many: Store, asked: list[str]) -> None:
+    """As machines do that run a share of the cells each."""
+    shares = [[name(number) for number in range(start, 300, 2)] for start in range(2)]
+    more = [record(name(number), number) for number in range(150, 300)]
+    many.remote.write({f"records/{each.key}.json": each.model_dump_json(indent=1).encode() for each in more})
+    for keys in shares:
+        assert len(many.read_all(keys)) == 150
+    assert len(asked) == 300
+    for keys in shares:
+        assert list(many.read_all(keys)) == keys
+    assert len(load(many.location).records) == 300
+    assert len(asked) == 300
+
+
 def forged(content: bytes) -> bytes:
     """An index in which every record has another seed."""
     return gzip.compress(gzip.decompress(content).replace(b'"seed":', b'"seed":9'))
