@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import url_errors
 
 AT_ONCE = 256
@@ -34,6 +36,10 @@ class Listed:
 
     size: int | None
     md5: str | None
+
+
+class NoConditions(UserError):
+    """The server does not know conditional writes, so that nothing can be claimed."""
 
 
 class UrlFolder:
@@ -158,9 +164,10 @@ class UrlFolder:
                 answer = files.call_s3("head_object", Bucket=bucket, Key=key)
             except FileNotFoundError:
                 return None
-            from email.utils import parsedate_to_datetime
+            from email.utils import format_datetime, parsedate_to_datetime
 
-            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            here = format_datetime(datetime.datetime.now(datetime.UTC))  # only for a server that does not say its time
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", here))
             return answer["ETag"], (now - answer["LastModified"]).total_seconds()
 
     def _write_if(self, name: str, content: bytes, **condition: str) -> bool:
@@ -171,9 +178,11 @@ class UrlFolder:
             except FileExistsError:
                 return False
             except OSError as error:  # s3fs translates only some of the answers
-                answer = getattr(error.__cause__, "response", {})
-                if answer.get("Error", {}).get("Code") in _UNMET:
+                code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+                if code in _UNMET:
                     return False
+                if code in _UNKNOWN:
+                    raise NoConditions(f"{self.url} has a server that writes nothing on condition ({code})") from error
                 raise
             return True
 
@@ -194,6 +203,10 @@ class UrlFolder:
 
 _UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404")
 """What S3 answers if the condition of a write is not met, or if another conditional write is under way."""
+
+
+_UNKNOWN = ("NotImplemented", "501")
+"""What a server answers that does not know conditions."""
 
 
 def _contact(files: Any, top: str) -> None:  # Any: fsspec is untyped
