@@ -434,7 +434,9 @@ Seconds = Annotated[
 ]
 PlanOut = Annotated[
     str | None,
-    typer.Option(help="Save the plan in this results folder; its report then shows it next to the measured costs."),
+    typer.Option(
+        help="Save the plan in this results folder or fsspec URL; its report then shows it next to the measured costs."
+    ),
 ]
 
 Device = Annotated[str | None, typer.Option(help=OPTIONS["device"].help, metavar=OPTIONS["device"].metavar)]

@@ -38,23 +38,22 @@ def read_contents(
         yield from _named(folder, kind, wanted)
         return
     listed = {name: file for name, file in folder.listing(kind).items() if _is_record(name)}
-    if wanted is not None:
-        listed = {name: listed[name] for name in wanted if name in listed}
-    for name, file in listed.items():
-        if file.size is not None and file.size > MOST_BYTES:
-            path = folder / f"{kind}/{name}"
-            yield name, Unreadable(path, f"it has {file.size:,} bytes, the limit is {MOST_BYTES:,}")
-    left = {name: file for name, file in listed.items() if file.size is None or file.size <= MOST_BYTES}
-    index = _Index(folder, kind, left)
-    for name, content in index.contents():
-        del left[name]
-        yield name, content
-    for name, added in _named(folder, kind, left):
+    index = _Index(folder, kind, listed)
+    left = set(listed) if wanted is None else listed.keys() & set(wanted)
+    for name in sorted(left):
+        size = listed[name].size
+        if size is not None and size > MOST_BYTES:
+            left.remove(name)
+            yield name, Unreadable(folder / f"{kind}/{name}", f"it has {size:,} bytes, the limit is {MOST_BYTES:,}")
+    for name, content in index.contents() if len(left) > FEW else ():
+        if name in left:
+            left.remove(name)
+            yield name, content
+    for name, added in _named(folder, kind, sorted(left)):
         if isinstance(added, bytes):
             index.add(added)
         yield name, added
-    if wanted is None or len(wanted) >= len(listed):
-        index.write()
+    index.write()
 
 
 def _named(folder: UrlFolder, kind: str, names: Collection[str]) -> Iterator[tuple[str, bytes | OSError]]:
@@ -78,7 +77,7 @@ def drop(folder: UrlFolder, kind: str) -> None:
 
 
 class _Index:
-    """The index of these files: what it has of them, and what is added since."""
+    """The index of all files that are `listed`: what it has of them, and what is added since."""
 
     def __init__(self, folder: UrlFolder, kind: str, listed: Mapping[str, Listed]):
         self._folder, self._kind = folder, kind

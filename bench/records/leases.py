@@ -8,6 +8,7 @@ its cell may then run twice: both write the same record, whole.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -20,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.records.urls import UrlFolder
+from tunefront.bench.records.urls import NoConditions, UrlFolder
 
 RENEW_SECONDS = 20.0
 """Seconds between two renewals of a claim."""
@@ -104,11 +105,22 @@ class Lease:
                 log.debug("a claim was not renewed: %s", error)
 
 
+@functools.cache
+def _warn_of_no_claims(why: str) -> None:
+    log.warning("%s: if several commands write to it at the same time, a cell may run twice", why)
+
+
 @contextmanager
 def leased(folder: UrlFolder, key: str) -> Iterator[bool]:
     """True if this process now holds the cell, False if another does."""
     lease = Lease(folder, key)
-    if not lease.take():
+    try:
+        mine = lease.take()
+    except NoConditions as error:
+        _warn_of_no_claims(str(error))
+        yield True
+        return
+    if not mine:
         yield False
         return
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import errno
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,6 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from tunefront.bench.errors import UserError
 from tunefront.bench.files import url_errors
 
 AT_ONCE = 256
@@ -18,7 +20,9 @@ CONNECTIONS = 64
 CONTACT_SECONDS = 30
 """Seconds in which S3 must answer for the first time; later requests are repeated for minutes."""
 ATTEMPTS = 2
-"""How often botocore repeats a request that fails on the server's side; s3fs repeats it too."""
+"""How often botocore sends a request that fails on the server's side; s3fs repeats it too."""
+TIMEOUTS = {"connect_timeout": 20, "read_timeout": 60}
+"""Seconds for a connection and for an answer: the 5 and 15 of s3fs are too few on a busy machine."""
 S3 = ("s3", "s3a")
 OBJECT_STORES = (*S3, "gs", "gcs", "az", "abfs", "abfss")
 """Protocols without folders: making one would make a bucket, also one whose name is mistyped."""
@@ -32,6 +36,10 @@ class Listed:
 
     size: int | None
     md5: str | None
+
+
+class NoConditions(UserError):
+    """The server does not know conditional writes, so that nothing can be claimed."""
 
 
 class UrlFolder:
@@ -156,9 +164,10 @@ class UrlFolder:
                 answer = files.call_s3("head_object", Bucket=bucket, Key=key)
             except FileNotFoundError:
                 return None
-            from email.utils import parsedate_to_datetime
+            from email.utils import format_datetime, parsedate_to_datetime
 
-            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"])
+            here = format_datetime(datetime.datetime.now(datetime.UTC))  # only for a server that does not say its time
+            now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", here))
             return answer["ETag"], (now - answer["LastModified"]).total_seconds()
 
     def _write_if(self, name: str, content: bytes, **condition: str) -> bool:
@@ -169,9 +178,11 @@ class UrlFolder:
             except FileExistsError:
                 return False
             except OSError as error:  # s3fs translates only some of the answers
-                answer = getattr(error.__cause__, "response", {})
-                if answer.get("Error", {}).get("Code") in _UNMET:
+                code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
+                if code in _UNMET:
                     return False
+                if code in _UNKNOWN:
+                    raise NoConditions(f"{self.url} has a server that writes nothing on condition ({code})") from error
                 raise
             return True
 
@@ -182,7 +193,7 @@ class UrlFolder:
         options: dict[str, Any] = {}
         if self.has_claims and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
             retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
-            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, "retries": retries}
+            options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, "retries": retries, **TIMEOUTS}
         files, top = fsspec.core.url_to_fs(self.url, **options)
         if self.has_claims and not getattr(files, "_tunefront_answered", False):
             _contact(files, top)
@@ -192,6 +203,10 @@ class UrlFolder:
 
 _UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404")
 """What S3 answers if the condition of a write is not met, or if another conditional write is under way."""
+
+
+_UNKNOWN = ("NotImplemented", "501")
+"""What a server answers that does not know conditions."""
 
 
 def _contact(files: Any, top: str) -> None:  # Any: fsspec is untyped

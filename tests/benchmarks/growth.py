@@ -7,11 +7,11 @@ it to an S3 server that it starts, calls the commands in processes of their own,
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -44,17 +44,25 @@ def commands(suite: Path, results: str, out: Path) -> dict[str, list[str]]:
     }
 
 
+_LAUNCH = """
+import json, os, subprocess, sys, time
+start = time.perf_counter()
+process = subprocess.Popen([sys.executable, "-m", "tunefront", *sys.argv[1:]], stdout=sys.stderr)
+_, status, used = os.wait4(process.pid, 0)
+process.returncode = os.waitstatus_to_exitcode(status)
+print(json.dumps([time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024]))
+sys.exit(process.returncode)
+"""
+
+
 def measure(arguments: Sequence[str], folder: Path, log: TextIO) -> Measured:
-    """Calls the command in a process of its own. CalledProcessError if it fails."""
-    start = time.perf_counter()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tunefront", *arguments], cwd=folder, stdout=log, stderr=subprocess.STDOUT
-    )
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, list(arguments))
-    return Measured(time.perf_counter() - start, used.ru_utime + used.ru_stime, used.ru_maxrss * 1024)
+    """Calls the command. CalledProcessError if it fails.
+
+    A small process starts it: a peak counts the memory of the process from which a command was forked too.
+    """
+    command = [sys.executable, "-c", _LAUNCH, *arguments]
+    done = subprocess.run(command, cwd=folder, stdout=subprocess.PIPE, stderr=log, text=True, check=True)
+    return Measured(*json.loads(done.stdout))
 
 
 def copied(made: LargeStore, url: str) -> None:

@@ -1,4 +1,5 @@
-"""The time per record of a report, and per cell of a run in which all is recorded: about the same for few and many."""
+"""The time per record of a report, and per cell of keys and of a run in which all is recorded: about the same for few
+and many, in a folder and at S3."""
 
 from __future__ import annotations
 
@@ -7,11 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.growth import copied
 from tests.benchmarks.large_store import SHAPES, LargeStore, make
 from tests.benchmarks.side_by_side import SideBySide, show
+from tests.s3 import Server
+from tunefront.bench.records import load_records
 
 RATIO_TARGET, MOST = 1.1, 2.0
 """Time per record of the large store over that of the small one."""
+AT_S3 = 1.2
+"""Time of reading the records of the large store at S3 over that in a folder."""
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +30,6 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> dict[str, LargeStore]:
 def test_time_of_a_report_grows_no_faster_than_its_records(
     benchmark: Any, stores: dict[str, LargeStore], tmp_path: Path
 ) -> None:
-    from tunefront.bench.records import load_records
     from tunefront.reports import write
 
     def report(name: str) -> None:
@@ -43,6 +48,52 @@ def test_time_of_a_recorded_run_grows_no_faster_than_its_cells(benchmark: Any, s
         assert outcome.ran == 0
 
     _compare(benchmark, "run of recorded cells", {name: lambda name=name: run(name) for name in stores})
+
+
+def test_time_of_keys_grows_no_faster_than_their_cells(benchmark: Any, stores: dict[str, LargeStore]) -> None:
+    from tunefront.bench.execution.identity import Identity, Shared
+    from tunefront.bench.suites.expand import expand
+
+    def keys(name: str) -> None:
+        shared = Shared()
+        assert len({Identity.of(cell, shared).key for cell in expand(str(stores[name].suite)).cells})
+
+    _compare(benchmark, "keys", {name: lambda name=name: keys(name) for name in stores})
+
+
+@pytest.fixture(scope="module")
+def urls(stores: dict[str, LargeStore], s3_server: Server) -> dict[str, str]:
+    """The same stores at S3; reading one writes its index."""
+    copies = {name: s3_server.new_url() for name in stores}
+    for name, url in copies.items():
+        copied(stores[name], url)
+        load_records(url)
+    return copies
+
+
+def test_time_of_a_recorded_run_at_s3_grows_no_faster_than_its_cells(
+    benchmark: Any, stores: dict[str, LargeStore], urls: dict[str, str], s3: Server
+) -> None:
+    from tunefront.bench.execution.grid import run_grid
+    from tunefront.bench.records.store import Store
+    from tunefront.bench.suites.expand import expand
+
+    def run(name: str) -> None:
+        assert run_grid(expand(str(stores[name].suite)).cells, Store(urls[name])).ran == 0
+
+    _compare(benchmark, "run of records at S3", {name: lambda name=name: run(name) for name in stores})
+
+
+def test_records_at_s3_take_about_the_time_of_a_folder(
+    benchmark: Any, stores: dict[str, LargeStore], urls: dict[str, str], s3: Server
+) -> None:
+    """With their index: the server is on this machine, and shares its processor."""
+    places = {"S3": urls["large"], "folder": str(stores["large"].results)}
+    variants = {name: lambda place=place: load_records(place) for name, place in places.items()}
+    timed = SideBySide(benchmark, variants, rounds=3)
+    rows = [{"records in": name, "seconds": timed.median(name)} for name in places]
+    show(benchmark, f"reading records; S3 over folder: {timed.ratio('S3', 'folder'):.2f}, target {AT_S3}", rows)
+    assert timed.ratio("S3", "folder") < MOST
 
 
 def _compare(benchmark: Any, what: str, variants: dict[str, Any]) -> None:
