@@ -30,7 +30,8 @@ MOMENTS = (1, 7, 2)
 """How the other kills are spread: over the time before the first record, the time of the cells, all of the time with
 the drawing of the report."""
 FRESH = 0.02
-"""Share of the grids whose commands are new processes rather than forks."""
+"""Share of the grids whose commands are new processes rather than forks. Another engine than the local one starts
+processes and threads of its own, so there all are."""
 OF_THE_CELLS = 0.3
 """Part of the time of all cells within which a kill comes that comes among them: most of them are recorded before."""
 MOST_WRITES = 4
@@ -38,6 +39,7 @@ MOST_WRITES = 4
 LEFT_ALONE = 0.3
 """Share of the commands that run on to their end after one of their workers was killed."""
 IMPORT_SECONDS = 5.0
+"""About what a new process takes before it reads its suite."""
 LEAVE_SECONDS = 10.0
 """Seconds that the workers of a killed command have to end."""
 DIED = "the worker process died (signal SIGKILL)"
@@ -50,7 +52,7 @@ def drive(world: World, share: Share) -> Figures:
         suites = [suite for suite in OFTEN if suite in world.expected]
         (suite,) = generator.choices(suites, [OFTEN[suite] for suite in suites])
         workers = generator.choice((1, 2, 3))
-        fresh = generator.random() < FRESH
+        fresh = bool(share.engine) or generator.random() < FRESH
         out = share.folder / f"out{number}"
         words = world.command(suite, out, workers=workers, engine=share.engine)
         begin = forked.start_fresh if fresh else forked.start

@@ -173,6 +173,19 @@ def test_a_manifest_that_cannot_be_used_says_why(
         open_checkpoint(str(tmp_path / "changed.safetensors"))
 
 
+@pytest.mark.parametrize("named", ["FILE:Evil", "FILE:Evil()", "full(FILE:Evil)", "peft:folder=FILE"])
+def test_a_manifest_runs_no_file_that_it_names(named: str, backbones: dict[str, str], tmp_path: Path) -> None:
+    store, (record,) = ran(alone(backbones["bert"], toy_tasks(tmp_path / "data", 1), ("ia3",)), tmp_path / "out")
+    content, evil = store.checkpoint(record), tmp_path / "evil.py"
+    assert content is not None
+    evil.write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\n", encoding="utf-8")
+    fields = {"method": named.replace("FILE", str(evil)), "method_file": str(evil)}
+    (tmp_path / "hostile.safetensors").write_bytes(changed(content, **fields))
+    with pytest.raises(UserError):
+        open_checkpoint(str(tmp_path / "hostile.safetensors"))
+    assert not (tmp_path / "ran").exists()
+
+
 def test_without_the_device_that_it_was_trained_on_it_runs_on_the_cpu(
     backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

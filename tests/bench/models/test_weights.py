@@ -132,6 +132,23 @@ def test_bin_weights_are_read_and_only_tensors_are_loaded(backbones: dict[str, s
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.parametrize("size", [0, 2**63 - 1, 10**8])
+def test_a_pickle_or_a_false_size_in_a_safetensors_file_runs_nothing(
+    size: int, backbones: dict[str, str], tmp_path: Path
+) -> None:
+    folder = copy_of(backbones["bert"], tmp_path / "copy")
+
+    class Evil:
+        def __reduce__(self) -> tuple[object, ...]:
+            return Path.touch, (tmp_path / "ran",)
+
+    content = pickle.dumps(Evil()) if size == 0 else size.to_bytes(8, "little") + b"{}"
+    (folder / "model.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.safetensors"):
+        check_backbone(str(folder))
+    assert not (tmp_path / "ran").exists()
+
+
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("kind", [torch.float32, torch.float16])
 def test_nonfinite_weights_are_reported_with_the_tensor(

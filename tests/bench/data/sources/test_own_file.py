@@ -330,6 +330,30 @@ def excel(path: Path, rows: Sequence[Sequence[object]]) -> Path:
     return path
 
 
+LAUGHS = "".join(f'<!ENTITY e{depth + 1} "{f"&e{depth};" * 10}">' for depth in range(9))
+ENTITIES = {
+    "that grow": f'<!DOCTYPE x [<!ENTITY e0 "aaaaaaaaaa">{LAUGHS}]>',
+    "of a file": '<!DOCTYPE x [<!ENTITY e9 SYSTEM "file:///etc/passwd">]>',
+}
+
+
+@pytest.mark.parametrize("kind", ENTITIES)
+def test_entities_of_a_workbook_are_refused(kind: str, tmp_path: Path) -> None:
+    """Neither a billion letters nor another file come out of the XML in it."""
+    path, hostile = excel(tmp_path / "a.xlsx", [["text", "label"], ["words", "x"]]), tmp_path / "b.xlsx"
+    row = '<row r="1"><c t="inlineStr"><is><t>&e9;</t></is></c></row>'
+    with zipfile.ZipFile(path) as whole, zipfile.ZipFile(hostile, "w") as changed:
+        for name in whole.namelist():
+            content = whole.read(name).decode()
+            if name == "xl/worksheets/sheet2.xml":
+                content = ENTITIES[kind] + content.replace("<sheetData>", f"<sheetData>{row}")
+                assert "&e9;" in content
+            changed.writestr(name, content)
+    text = mistake(hostile)
+    assert "cannot be read as an Excel workbook" in text
+    assert "root:" not in text
+
+
 @pytest.mark.parametrize("kind", ["xlsx", "parquet", "json", "jsonl", "tsv"])
 def test_every_format_gives_the_task_of_the_csv_file(tmp_path: Path, kind: str) -> None:
     path = csv_file(tmp_path)
