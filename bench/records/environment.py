@@ -50,8 +50,8 @@ def git_commit() -> str | None:
         return None
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        status = subprocess.run(
-            ["git", "status", "--porcelain", "--untracked-files=no"],
+        status = subprocess.run(  # without locks, since a process that is killed would leave one in the checkout
+            ["git", "--no-optional-locks", "status", "--porcelain", "--untracked-files=no"],
             cwd=ROOT,
             capture_output=True,
             text=True,

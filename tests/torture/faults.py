@@ -188,8 +188,10 @@ FAULTS: dict[str, Fault] = {
         machine.other_user(lambda: _limit(resource.RLIMIT_NPROC, 1)),
         needs=machine.can_change_user,
     ),
-    "limit of memory": Fault(
-        (0, 1, 2), r"memory|could not be started", limit("RLIMIT_AS", 2**20, 2**23, 2**25, 2**26, 2**27)
+    "limit of memory": Fault(  # oneDNN says that it could not create a primitive
+        (0, 1, 2),
+        r"memory|could not be started|could not create a primitive",
+        limit("RLIMIT_AS", 2**20, 2**23, 2**25, 2**26, 2**27),
     ),
     "read-only file system": Fault(
         (2,),

@@ -15,7 +15,7 @@ from tests.torture.figures import Figures
 PARTS: dict[str, tuple[Callable[[world.World, world.Share], Figures], int, tuple[str, ...]]] = {
     "kills": (kills.drive, 1000, ("encoder", "decoder", "own")),
     "writers": (writers.drive, 80, ("encoder",)),
-    "faults": (faults.drive, len(faults.FAULTS), ("few",)),
+    "faults": (faults.drive, 2 * len(faults.FAULTS), ("few",)),
     "fuzz": (fuzz.drive, 10_000, ("few",)),
 }
 """What drives a part, how often it tries something by default, and the suites that it runs."""

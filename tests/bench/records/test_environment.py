@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from tests.reports.factory import record
-from tunefront.bench.records import DETERMINISTIC
+from tunefront.bench.records import DETERMINISTIC, environment
 from tunefront.bench.records.environment import host
 
 
@@ -21,3 +25,33 @@ def test_the_host_is_the_machines_name_or_nothing(monkeypatch: pytest.MonkeyPatc
 def test_the_host_may_differ_between_records_of_the_same_cell() -> None:
     assert "environment.host" not in DETERMINISTIC
     assert record(environment__host=None).environment.host is None
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="no git")
+def test_asking_for_the_commit_writes_nothing_into_the_checkout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`git status` would lock and write the index: a process that is killed then leaves the lock there."""
+
+    def git(*words: str) -> str:
+        named = ("-c", "user.name=someone", "-c", "user.email=someone@example.org")
+        done = subprocess.run(["git", *named, *words], cwd=tmp_path, check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q")
+    file = tmp_path / "file.py"
+    file.write_text("x = 1\n", encoding="utf-8")
+    git("add", ".")
+    git("commit", "-q", "-m", "a file")
+    os.utime(file, (1_000_000_000, 1_000_000_000))  # what the index knows of it is outdated
+    index = (tmp_path / ".git" / "index").read_bytes()
+    monkeypatch.setattr(environment, "ROOT", tmp_path)
+    environment.git_commit.cache_clear()
+    try:
+        assert environment.git_commit() == git("rev-parse", "HEAD")
+        assert (tmp_path / ".git" / "index").read_bytes() == index
+        file.write_text("x = 2\n", encoding="utf-8")
+        environment.git_commit.cache_clear()
+        assert environment.git_commit() == git("rev-parse", "HEAD") + "+"
+    finally:
+        environment.git_commit.cache_clear()
