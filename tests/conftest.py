@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import random
@@ -52,6 +53,13 @@ def pytest_configure(config: pytest.Config) -> None:
             f"these are the tests of {ROOT}, but `import tunefront.bench` gives {tunefront.bench.__file__}: install "
             "this checkout (pip install -e .), or run `python -m pytest` in its folder."
         )
+
+
+def pytest_collection_finish() -> None:
+    """What exists when the first test begins is never garbage: every cell looks for garbage several times, and would
+    look through the libraries and thousands of tests each time."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
@@ -206,7 +214,5 @@ def s3(s3_server: Server) -> Iterator[Server]:
 @pytest.fixture
 def fresh_registry() -> Iterator[None]:
     """Forgets the methods that a test defines."""
-    import gc
-
     yield
     gc.collect()

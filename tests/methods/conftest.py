@@ -8,14 +8,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tunefront.bench.collector import frozen
+
 
 @pytest.fixture(scope="module")
 def quick_garbage() -> Iterator[None]:
     """Only what these tests make is looked through when they forget it."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
+    with frozen():
+        yield
 
 
 @pytest.fixture

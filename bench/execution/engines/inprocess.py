@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Generator, Sequence
 
+from tunefront.bench.collector import frozen
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.claim import run_claimed
@@ -21,6 +22,17 @@ def run(
     works: Sequence[Work], store: Store, progress: Progress, session: Session
 ) -> Generator[tuple[Work, Record], None, None]:
     """Yields each cell's record once it is written; cells that another process holds come last."""
+    if not works:
+        return
+    import tunefront.bench.execution.run_cell  # noqa: F401  # its libraries are then left out of searches for garbage
+
+    with frozen():
+        yield from _run(works, store, progress, session)
+
+
+def _run(
+    works: Sequence[Work], store: Store, progress: Progress, session: Session
+) -> Generator[tuple[Work, Record], None, None]:
     waiting = deque(works)
     while waiting:
         interruption.check()
