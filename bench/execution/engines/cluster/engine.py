@@ -539,8 +539,8 @@ class _Run:
 
 
 def why(error: Exception) -> str:
-    """The last line of an error of Ray, which is that of the error behind it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
+    """The last line of an error of Ray, which is that of the error behind it, without what Ray guesses of its cause."""
+    lines = str(error).partition(" Worker exit type:")[0].strip().splitlines() or [type(error).__name__]
     return lines[-1].strip().rstrip(".")[:WHY_LETTERS]
 
 
