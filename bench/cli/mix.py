@@ -25,6 +25,7 @@ def mix(
     suite: options.MixSuite = None,
     out: options.Out = "results",
     workers: options.Workers = None,
+    engine: options.Engine = "local",
     debug: options.Debug = False,
 ) -> None:
     """Score rows of several methods and tasks in one batch.
@@ -43,7 +44,7 @@ def mix(
         overrides = Overrides.from_texts(texts, wrong)
         return Asked(expand(suite or MIX, overrides, on_status=on_status, wrong=wrong), _arranged)
 
-    run_cells(asked, How(out, workers), debug)
+    run_cells(asked, How(out, workers, engine, plan_first=False), debug)
 
 
 def _arranged(cells: Sequence[Cell]) -> Runnable:

@@ -31,6 +31,7 @@ def stream(
     replay: options.Replay = "0.1",
     out: options.Out = "results",
     workers: options.Workers = None,
+    engine: options.Engine = "local",
     debug: options.Debug = False,
 ) -> None:
     """Let tasks arrive one after another; report what is remembered of earlier ones.
@@ -50,7 +51,7 @@ def stream(
         overrides = request.added_to(Overrides.from_texts(texts, wrong))
         return Asked(expand(chosen, overrides, on_status=on_status, wrong=wrong), partial(_arranged, request))
 
-    run_cells(asked, How(out, workers), debug)
+    run_cells(asked, How(out, workers, engine, plan_first=False), debug)
 
 
 def _arranged(request: StreamRequest, cells: Sequence[Cell]) -> Runnable:

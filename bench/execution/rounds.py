@@ -34,12 +34,13 @@ class Rounds:
         progress.planned(len(self.cells), self._count_recorded(store))
         outcomes: list[Outcome] = []
         records: dict[Cell, Record] = {}
-        while cells := [cell for cell in self.ask(records) if cell not in records]:
-            outcomes.append(run_grid(cells, store, engine, AnnouncedBefore(progress)))
-            if outcomes[-1].interrupted:
-                break
-            by_key = {record.key: record for record in outcomes[-1].records}
-            records |= {cell: by_key[key] for cell, key in _keys(cells).items()}
+        with engine.kept() as kept:
+            while cells := [cell for cell in self.ask(records) if cell not in records]:
+                outcomes.append(run_grid(cells, store, kept, AnnouncedBefore(progress)))
+                if outcomes[-1].interrupted:
+                    break
+                by_key = {record.key: record for record in outcomes[-1].records}
+                records |= {cell: by_key[key] for cell, key in _keys(cells).items()}
         return joined(outcomes)
 
     def _count_recorded(self, store: Store) -> int:

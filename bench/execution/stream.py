@@ -87,15 +87,16 @@ class Streams:
         steps = _Steps(self, store)
         progress.planned(len(steps.keys), sum(map(steps.is_complete, steps.keys)))
         outcomes: list[Outcome] = []
-        for place, cells in enumerate(self.rounds):
-            if place:
-                steps.refresh()
-            wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
-            outcomes.append(run_grid(wanted, store, engine, AnnouncedBefore(progress)))
-            steps.add(outcomes[-1].records)
-            if outcomes[-1].interrupted:
-                break
-            steps.drop_unneeded()
+        with engine.kept() as kept:
+            for place, cells in enumerate(self.rounds):
+                if place:
+                    steps.refresh()
+                wanted = [replace(cell, keep=steps.keeps(steps.key(cell))) for cell in cells if steps.can_run(cell)]
+                outcomes.append(run_grid(wanted, store, kept, AnnouncedBefore(progress)))
+                steps.add(outcomes[-1].records)
+                if outcomes[-1].interrupted:
+                    break
+                steps.drop_unneeded()
         not_run = sum(not steps.can_run(cell) for cell in self.cells)
         if not_run:
             log.warning(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -61,6 +62,9 @@ class Engine(Protocol):
     ) -> Generator[tuple[Work, Record], None, None]:
         """Runs cells; yields each with its record once that is written. What runs is ended when the generator is
         closed. Errors: UserError; DiskFull."""
+
+    def kept(self) -> AbstractContextManager[Engine]:
+        """The same engine for several runs: what takes long to start stays until the block ends."""
 
     def after_computing(self) -> Engine:
         """The same engine for a process that has computed, which must not be forked."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 
 from tunefront.bench.cells import Cell
@@ -41,6 +42,10 @@ class Local:
         if self.workers == 1 or not works:
             return self._one_at_a_time(works, store, progress, start_method)
         return pool.run(works, store, progress, self.workers, start_method, self.alone)
+
+    def kept(self) -> AbstractContextManager[Engine]:
+        """This engine: nothing of it takes long to start."""
+        return nullcontext(self)
 
     def after_computing(self) -> Engine:
         """This engine for a process that has computed, which must not be forked."""

@@ -137,6 +137,14 @@ def test_a_mistake_exits_2_with_a_paragraph_and_runs_nothing(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize("command", [("run",), ("ablate", "spans"), ("stream",), ("mix",)])
+def test_every_command_that_runs_cells_has_the_engines(call: Any, world: World, command: tuple[str, ...]) -> None:
+    result = call(*command, "--engine", "rya")
+    assert result.exit_code == 2
+    assert "did you mean 'ray'?" in result.stderr
+    assert not world.calls
+
+
 def test_cuda_that_is_not_there_exits_2(call: Any, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 

@@ -7,9 +7,9 @@ import os
 import pickle
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import ModuleType
 from typing import Any
@@ -20,10 +20,10 @@ from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Engine, Progress, Work, is_users_own
 from tunefront.bench.execution.engines.claim import is_complete
 from tunefront.bench.execution.engines.cluster.belongings import Belonging, belongings, contents
-from tunefront.bench.execution.engines.cluster.joining import joined
+from tunefront.bench.execution.engines.cluster.joining import check_answers, joined
 from tunefront.bench.execution.engines.cluster.relay import Arrived, Relay, Surroundings
 from tunefront.bench.execution.engines.cluster.remote import Order, Written
-from tunefront.bench.execution.engines.cluster.schedule import UNKNOWN, Expected, choose
+from tunefront.bench.execution.engines.cluster.schedule import UNKNOWN, Expected, Waiting
 from tunefront.bench.execution.engines.inprocess import BUSY_SECONDS
 from tunefront.bench.execution.engines.pool import record_failure
 from tunefront.bench.execution.engines.worker import CellMessage, Message
@@ -37,13 +37,17 @@ log = logging.getLogger("tunefront")
 NODES_SECONDS = 5.0
 """Interval after which nodes that have joined get workers."""
 NO_NODE_SECONDS = 60.0
-"""How long a run waits without any worker before it gives up."""
+"""How long a run waits for a node with enough cores before it gives up."""
+NO_WORKER_SECONDS = 300.0
+"""How long a run waits for the first worker to start: on a busy machine, or from a slow disk, that takes minutes."""
 END_SECONDS = 5.0
 """How long the workers have to end before their processes are killed."""
 LOST_AT_MOST = 3
 """A cell that ran on so many nodes when they were lost is recorded as failed: it may be the reason."""
 WHY_LETTERS = 300
 """The most letters of an error of Ray in a message."""
+SENT_AT_MOST = 3
+"""A node that asks so many times for the same files cannot keep them."""
 STARTS = 2
 """A node on which so many workers could not be started gets no further one."""
 VARIABLES = ("HF_HOME", "HF_HUB_OFFLINE", "TUNEFRONT_CACHE")
@@ -63,6 +67,7 @@ class Member:
     work: Work | None = None
     backbone: str | None = None
     claim: ExitStack = field(default_factory=ExitStack)
+    sent: Counter[Belonging] = field(default_factory=Counter)
 
     @property
     def is_free(self) -> bool:
@@ -90,6 +95,10 @@ class Needs:
         on_gpu = any(cell.config.device == "cuda" for cell in cells)
         return cls(max((cell.config.threads for cell in cells), default=1), int(on_gpu))
 
+    def __str__(self) -> str:
+        cores = "1 core" if self.cores == 1 else f"{self.cores} cores"
+        return cores + (f" and {self.gpus} GPU" if self.gpus else "")
+
     def fit(self, resources: Mapping[str, float]) -> int:
         """How many workers a node with these resources has room for."""
         room = int(resources.get("CPU", 0.0)) // self.cores
@@ -102,7 +111,7 @@ class Cluster:
 
     Args: address, HOST:PORT, None for the cluster of this machine; workers, the most cells that run at a time, None for
     as many as fit; expected, the predicted costs of cells by key; alone, says which cells must be the last of their
-    process; session, for cells that the driver runs itself.
+    process; session, for cells that the driver runs itself; crew, the workers that stay between runs, if any do.
     """
 
     address: str | None = None
@@ -110,6 +119,7 @@ class Cluster:
     expected: Mapping[str, Expected] = field(default_factory=dict)
     alone: Callable[[Cell], bool] = is_users_own
     session: Session = field(default_factory=Session)
+    crew: Crew | None = field(default=None, repr=False, compare=False)
 
     def run(
         self, works: Sequence[Work], store: Store, progress: Progress
@@ -119,63 +129,134 @@ class Cluster:
         if not works:
             return
         needs = Needs.of(work.cell for work in works)
-        mark = store.leave_mark()
+        with self._with_crew() as crew:
+            fleet = crew.fleet(needs, min(self.workers or len(works), len(works)), store, progress)
+            try:
+                yield from _Run(self, fleet, store, progress, works).records()
+            except BaseException:  # cells may be running
+                crew.end()
+                raise
+
+    @contextmanager
+    def kept(self) -> Iterator[Engine]:
+        """This engine, whose workers stay between runs until the block ends."""
+        with self._with_crew() as crew:
+            yield replace(self, crew=crew)
+
+    @contextmanager
+    def _with_crew(self) -> Iterator[Crew]:
+        """The workers that stay, or others, for this block."""
+        if self.crew is not None:
+            yield self.crew
+            return
+        crew = Crew(self.address)
         try:
-            with joined(self.address) as ray:
-                surroundings = Surroundings(os.getcwd(), store.location, mark, _variables())
-                fleet = Fleet(ray, needs, surroundings, min(self.workers or len(works), len(works)))
-                progress.working(fleet.about)
-                try:
-                    yield from _Run(self, fleet, store, progress, works).records()
-                finally:
-                    with interruption.deferred():
-                        fleet.stop()
+            yield crew
         finally:
-            store.remove_mark(mark)
+            crew.end()
 
     def after_computing(self) -> Engine:
         """This engine: no process of it is forked from this one."""
         return self
 
 
+class Crew:
+    """The workers of an engine, from one run to the next, and the cluster that is joined for them."""
+
+    def __init__(self, address: str | None):
+        self._address = address
+        self._joined = ExitStack()
+        self.workers: Fleet | None = None
+        self._for: tuple[Needs, str] | None = None
+
+    def fleet(self, needs: Needs, most: int, store: Store, progress: Progress) -> Fleet:
+        """The workers for a run: those of the run before if they fit. Args: as those of `Fleet`."""
+        if self.workers is None or self._for != (needs, store.location):
+            self.end()
+            progress.working("joining the Ray cluster")
+            ray = self._joined.enter_context(joined(self._address))
+            with interruption.deferred():
+                mark = store.leave_mark()
+                self._joined.callback(store.remove_mark, mark)
+            surroundings = Surroundings(os.getcwd(), store.location, mark, _variables())
+            self.workers, self._for = Fleet(ray, needs, surroundings), (needs, store.location)
+            self._joined.callback(self.workers.stop)
+        self.workers.allow(most)
+        progress.working(self.workers.about)
+        return self.workers
+
+    def end(self) -> None:
+        """Ends the workers, and leaves the cluster."""
+        self.workers = None
+        with interruption.deferred():
+            self._joined.close()
+
+
 class Fleet:
-    """The workers of a run, on all nodes of a cluster.
+    """The workers of a run, on all nodes of a cluster. Args: needs, of each; surroundings, of the driver."""
 
-    Args: needs, of each; surroundings, of the driver; most, how many there are at most.
-    """
-
-    def __init__(self, ray: ModuleType, needs: Needs, surroundings: Surroundings, most: int):
-        self.ray, self._needs, self._surroundings, self._most = ray, needs, surroundings, most
+    def __init__(self, ray: ModuleType, needs: Needs, surroundings: Surroundings):
+        self.ray, self._needs, self._surroundings, self._most = ray, needs, surroundings, 0
         self.members: list[Member] = []
+        self._head = ray.get_runtime_context().gcs_address
         self._looked = self._alive = time.monotonic()
         self._failed: Counter[str] = Counter()  # workers that could not be started, by node
         self._error = ""
+        self._is_headless = False
+
+    def allow(self, most: int) -> None:
+        """Starts workers, where nodes have room, until there are so many. Errors: UserError if the head node is
+        lost."""
+        self._most = most
+        self._looked = self._alive = time.monotonic()
+        self._check_head()
         self._grow()
 
     def look(self) -> None:
-        """Starts workers on nodes that have joined. Errors: UserError if there has been no worker for a while."""
+        """Starts workers on nodes that have joined. Errors: UserError if the head node is lost, or if there has been no
+        worker for a while."""
         now = time.monotonic()
         if now - self._looked > NODES_SECONDS or (not self.members and self._failed):
             self._looked = now
+            self._check_head()
             self._grow()
         if any(member.arrived is not None for member in self.members):
             self._alive = now
         elif not self.members and self._failed:
             raise UserError(
-                f"no worker could be started on any node of the Ray cluster; {self._error}. Install the same version "
-                "of tunefront, with its extra `ray`, on every machine. Finished records are kept."
+                f"no worker could be started on any node of the Ray cluster; {self._error}. See `ray status` for its "
+                "nodes; each needs the same version of tunefront, with its extra `ray`. Finished records are kept."
             )
-        elif now - self._alive > NO_NODE_SECONDS:
-            cores = "1 core" if self._needs.cores == 1 else f"{self._needs.cores} cores"
-            gpu = f" and {self._needs.gpus} GPU" if self._needs.gpus else ""
+        elif not self.members and now - self._alive > NO_NODE_SECONDS:
             raise UserError(
-                f"no node of the Ray cluster has had {cores}{gpu} free for {NO_NODE_SECONDS:.0f} seconds; see `ray "
-                "status`: add nodes, or wait until others have ended. Finished records are kept."
+                f"no node of the Ray cluster has {self._needs}; see `ray status`: add a node that has, or ask for "
+                "less with --set threads=1. Finished records are kept."
             )
+        elif now - self._alive > NO_WORKER_SECONDS:
+            raise UserError(
+                f"no worker has started on the Ray cluster for {NO_WORKER_SECONDS / 60:.0f} minutes: no node may have "
+                f"{self._needs} free, see `ray status`; add nodes, or wait until others have ended. Finished records "
+                "are kept."
+            )
+
+    def _check_head(self) -> None:
+        """UserError if the head node is gone: Ray would wait for it, and then end this process without a word."""
+        try:
+            check_answers(self._head)
+        except UserError as error:
+            self._is_headless = True
+            raise UserError(
+                f"the head node of the Ray cluster is lost: {self._head} does not answer any more. Finished records "
+                "are kept: start the cluster again and repeat the command to continue."
+            ) from error
 
     @property
     def about(self) -> str:
-        """How many workers start, in words."""
+        """What is waited for, in words; none if workers are there."""
+        if not self.members:
+            return f"waiting for a node of the Ray cluster with {self._needs}"
+        if any(member.arrived is not None for member in self.members):
+            return ""
         nodes = len({member.node for member in self.members})
         workers = "1 worker starts" if len(self.members) == 1 else f"{len(self.members)} workers start"
         return f"{workers} on {nodes} node{'' if nodes == 1 else 's'} of the Ray cluster"
@@ -203,17 +284,27 @@ class Fleet:
         return received
 
     def lose(self, member: Member, error: Exception) -> None:
-        """A worker is gone; another one starts where there is room, but not on a node where none can be started."""
+        """A worker is gone; another one starts where there is room, but not on a node where none can be started.
+        Errors: as `look`."""
         if member.arrived is None:
             self._failed[member.node] += 1
-            self._error = f"on the host {member.host}: {_why(error)}"
+            self._error = f"on the host {member.host}: {why(error)}"
         self.members.remove(member)
+        member.work = None
         member.claim.close()
+        self._check_head()
         self.ray.kill(member.actor)
         self._looked = 0.0
 
     def send(self, member: Member, belonging: Belonging) -> None:
-        """Sends the files of a belonging to a node."""
+        """Sends the files of a belonging to a node. Errors: those of Ray if it is lost; UserError if it got them before
+        and cannot keep them."""
+        member.sent[belonging] += 1
+        if member.sent[belonging] > SENT_AT_MOST:
+            raise UserError(
+                f"the host {member.host} got {belonging} {SENT_AT_MOST} times, but its copy is not the same; empty its "
+                "cache, or give it another one with TUNEFRONT_CACHE."
+            )
         for name, chunk in contents(belonging):
             self.ray.get(member.actor.receive.remote(belonging.fingerprint, name, chunk))
         self.ray.get(member.actor.finish.remote(belonging.fingerprint))
@@ -229,13 +320,14 @@ class Fleet:
         return {node["NodeID"]: int(node["Resources"].get("memory", 0.0)) for node in self.ray.nodes()}
 
     def stop(self) -> None:
-        """Ends all workers."""
+        """Ends all workers; the actors of a cluster without its head node end with their nodes."""
         stopping = [member.actor.stop.remote() for member in self.members if member.arrived is not None]
         if stopping:
             self.ray.wait(stopping, num_returns=len(stopping), timeout=END_SECONDS)
         for member in self.members:
             member.claim.close()
-            self.ray.kill(member.actor)
+            if not self._is_headless:
+                self.ray.kill(member.actor)
 
     def _grow(self) -> None:
         """Starts workers where nodes have room, those first that have the fewest."""
@@ -270,7 +362,7 @@ class _Run:
 
     def __init__(self, engine: Cluster, fleet: Fleet, store: Store, progress: Progress, works: Sequence[Work]):
         self._engine, self._fleet, self._store, self._progress = engine, fleet, store, progress
-        self._waiting = list(works)
+        self._waiting = Waiting(works, engine.expected)
         self._later: list[tuple[float, Work]] = []  # cells that another process holds, with the time of the next try
         self._lost: Counter[str] = Counter()
         self._started = False
@@ -283,7 +375,9 @@ class _Run:
             interruption.check()
             fleet.look()
             now = time.monotonic()
-            self._waiting += [work for due, work in self._later if due <= now]
+            for due, work in self._later:
+                if due <= now:
+                    self._waiting.add(work)
             self._later = [(due, work) for due, work in self._later if due > now]
             for member in fleet.members:
                 if member.is_free:
@@ -303,10 +397,9 @@ class _Run:
         free = self._fleet.memory_bytes.get(member.node) if busy else None
         if free is not None:
             free -= sum(self._engine.expected.get(work.key, UNKNOWN).peak_bytes or 0 for work in busy)
-        work = choose(self._waiting, self._engine.expected, member.backbone, free, len(self._fleet.members))
+        work = self._waiting.take(member.backbone, free, len(self._fleet.members))
         if work is None:
             return
-        self._waiting.remove(work)
         assert member.arrived is not None  # it is free
         if not member.arrived.sees_store:  # else its worker claims the cell
             if not member.claim.enter_context(self._store.claim(work.key)):
@@ -360,8 +453,12 @@ class _Run:
         if kind == "step":
             self._progress.step(work.cell, *content)
         elif kind == "needs":
-            for belonging in content[0]:
-                self._fleet.send(member, belonging)
+            try:
+                for belonging in content[0]:
+                    self._fleet.send(member, belonging)
+            except self._fleet.ray.exceptions.RayError as error:
+                yield from self._is_lost(member, error)
+                return
             self._send(member, work)
         elif kind == "busy":
             self._put_off(member, work)
@@ -414,12 +511,20 @@ class _Run:
         self._fleet.lose(member, error)
         if work is None:
             return
-        log.warning("a node on %s was lost while it ran %s; the cell runs again", member.host, work.cell.title)
         self._lost[work.key] += 1
         if self._lost[work.key] < LOST_AT_MOST:
-            self._waiting.append(work)
+            log.warning(
+                "a worker on %s was lost while it ran %s, which runs again (%s)",
+                member.host,
+                work.cell.title,
+                why(error),
+            )
+            self._waiting.add(work)
             return
-        reason = f"its node was lost while it ran, {LOST_AT_MOST} times; it may need more memory than there is"
+        reason = (
+            f"its worker was lost while it ran, {LOST_AT_MOST} times ({why(error)}); it may need more memory than "
+            "there is"
+        )
         record = record_failure(work, self._store, reason, 1)
         if record is None:
             self._later.append((time.monotonic() + BUSY_SECONDS, work))
@@ -433,10 +538,10 @@ class _Run:
         self._later.append((time.monotonic() + BUSY_SECONDS, work))
 
 
-def _why(error: Exception) -> str:
-    """The last line of an error of Ray, which is that of the error behind it."""
-    lines = str(error).strip().splitlines() or [type(error).__name__]
-    return lines[-1].strip()[:WHY_LETTERS]
+def why(error: Exception) -> str:
+    """The last line of an error of Ray, which is that of the error behind it, without what Ray guesses of its cause."""
+    lines = str(error).partition(" Worker exit type:")[0].strip().splitlines() or [type(error).__name__]
+    return lines[-1].strip().rstrip(".")[:WHY_LETTERS]
 
 
 def _variables() -> dict[str, str]:

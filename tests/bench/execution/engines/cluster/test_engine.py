@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,8 +15,10 @@ from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Silent
 from tunefront.bench.execution.engines.cluster import engine
-from tunefront.bench.execution.engines.cluster.engine import Cluster
+from tunefront.bench.execution.engines.cluster.belongings import Belonging
+from tunefront.bench.execution.engines.cluster.engine import Cluster, Fleet, Needs
 from tunefront.bench.execution.engines.cluster.joining import ONE_MACHINE, QUIET
+from tunefront.bench.execution.engines.cluster.relay import Surroundings
 from tunefront.bench.execution.grid import run_grid
 from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
@@ -27,7 +30,7 @@ NODE = {"num_cpus": 1, "node_ip_address": "127.0.0.1"}
 @pytest.fixture(scope="module")
 def nodes() -> Iterator[Any]:
     """A cluster of two nodes with a core each; Ray's own class, for `add_node` and `remove_node`."""
-    os.environ.update(QUIET | {ONE_MACHINE: "0"})  # read when Ray is imported
+    os.environ.update(QUIET | {ONE_MACHINE: "0", "RAY_AUTH_MODE": "disabled"})  # read when Ray is imported
     pytest.importorskip("ray", reason="the extra `ray` is not installed")
     from ray.cluster_utils import Cluster as Nodes
 
@@ -102,6 +105,56 @@ def test_an_interrupted_run_keeps_what_has_finished_and_goes_on(nodes: Any, grid
     second = run_grid(some.cells(), store, Cluster(nodes.address, workers=1))
     assert (second.ran, second.reused, second.interrupted) == (2, 1, False)
     assert litter(store) == []
+
+
+def test_workers_stay_between_rounds_and_end_with_the_last(nodes: Any, grid: MakeGrid, tmp_path: Path) -> None:
+    """One worker, so that whether it is the same can be told from its node's processes."""
+    ray, store = pytest.importorskip("ray"), Store(tmp_path / "out")
+    with Cluster(nodes.address, workers=1).kept() as kept:
+        assert isinstance(kept, Cluster)
+        assert run_grid(grid(methods=("features",)).cells(), store, kept).ran == 1
+        first = workers_of(kept)
+        assert run_grid(grid(methods=("ia3",)).cells(), store, kept).ran == 1
+        assert workers_of(kept) == first
+        other = Store(tmp_path / "other")
+        assert run_grid(grid(methods=("features",)).cells(), other, kept).ran == 1
+        assert workers_of(kept) != first  # they write to one store
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+    assert litter(store) == litter(other) == []
+
+
+def workers_of(kept: Cluster) -> list[engine.Member]:
+    """The workers that a kept engine has now."""
+    assert kept.crew is not None
+    assert kept.crew.workers is not None
+    return list(kept.crew.workers.members)
+
+
+def test_a_node_that_cannot_keep_what_it_is_sent_is_named(tmp_path: Path) -> None:
+    """Else it would be sent the same for ever."""
+    (tmp_path / "mine.py").write_text("# a method", encoding="utf-8")
+    wanted = Belonging("method", str(tmp_path / "mine.py"), "0" * 64)
+    took = SimpleNamespace(remote=lambda *arguments: None)
+    there = engine.Member(SimpleNamespace(receive=took, finish=took), "node", "elsewhere")
+    head = SimpleNamespace(gcs_address="127.0.0.1:1")
+    ray: Any = SimpleNamespace(get=lambda reference: None, get_runtime_context=lambda: head)
+    fleet = Fleet(ray, Needs(1, 0), Surroundings("", "", "", {}))
+    for _ in range(engine.SENT_AT_MOST):
+        fleet.send(there, wanted)
+    with pytest.raises(UserError, match=r"elsewhere got the method file .*mine\.py"):
+        fleet.send(there, wanted)
+
+
+def test_a_head_node_that_is_lost_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray itself waits for it, and then ends the process."""
+    head = SimpleNamespace(gcs_address="127.0.0.1:1")
+    ray: Any = SimpleNamespace(get_runtime_context=lambda: head)
+    fleet = Fleet(ray, Needs(1, 0), Surroundings("", "", "", {}))
+    monkeypatch.setattr(engine, "NODES_SECONDS", -1.0)
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:1 does not answer"):
+        fleet.look()
+    fleet.stop()  # asks nobody
 
 
 def test_a_cluster_on_which_nothing_can_be_started_is_one_paragraph(

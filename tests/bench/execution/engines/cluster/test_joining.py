@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import socket
 import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from tunefront.bench.errors import UserError
+from tunefront.bench.execution.engines.cluster import joining
 from tunefront.bench.execution.engines.cluster.engine import Cluster, Needs
 from tunefront.bench.execution.engines.cluster.joining import joined
 
 
-@pytest.mark.parametrize("address", ["nowhere", "host:", ":1", "host:0", "host:65536", "host:x", "host:٣", ""])
+@pytest.mark.parametrize(
+    "address", ["nowhere", "host:", ":1", "host:0", "host:65536", "host:x", "host:٣", "ray://host:10001", ""]
+)
 def test_what_is_no_address_is_refused(address: str) -> None:
     with pytest.raises(UserError, match="HOST:PORT"), joined(address):
         pass
@@ -24,6 +30,44 @@ def test_a_cluster_that_does_not_answer_is_named() -> None:
         address = f"127.0.0.1:{closed.getsockname()[1]}"
         with pytest.raises(UserError, match=address), joined(address):
             pass
+
+
+def test_what_is_no_ray_cluster_is_named_at_once() -> None:
+    """Ray itself would wait for minutes."""
+
+    class Answers(BaseHTTPRequestHandler):
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Answers) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            with pytest.raises(UserError, match="something else than Ray"), joined(f"127.0.0.1:{server.server_port}"):
+                pass
+        finally:
+            server.shutdown()
+
+
+def test_the_file_of_a_cluster_that_has_ended_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    (tmp_path / "ray").mkdir()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        (tmp_path / "ray" / "ray_current_cluster").write_text(f"127.0.0.1:{closed.getsockname()[1]}", "utf-8")
+        assert joining._find(None) == joining.NEW
+    (tmp_path / "ray" / "ray_current_cluster").write_text("no address", "utf-8")
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    assert joining._find(None) == joining.NEW
+    monkeypatch.setenv("RAY_ADDRESS", "host:1")
+    assert joining._find(None) == "host:1"
+
+
+def test_a_program_that_has_joined_another_cluster_is_told() -> None:
+    joining._check_same("localhost:6379", "127.0.0.1:6379")
+    for other in ("127.0.0.1:6380", "192.0.2.1:6379"):
+        with pytest.raises(UserError, match="has joined"):
+            joining._check_same(other, "127.0.0.1:6379")
 
 
 def test_without_the_package_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
