@@ -30,6 +30,7 @@ from tests.bench.execution.grids import (
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Work
+from tunefront.bench.execution.engines.local import Local
 from tunefront.bench.execution.engines.pool import next_cell, record_failure
 from tunefront.bench.execution.engines.processes import Pool, Worker
 from tunefront.bench.execution.grid import run_grid
@@ -280,7 +281,7 @@ def test_where_no_more_processes_can_be_started_fewer_do_the_work(
     grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     refusing(monkeypatch, after=1)
-    outcome = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)
+    outcome = run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), Local(2))
     assert [record.status for record in outcome.records] == ["ok", "ok"]
     assert "only 1 worker" in caplog.text
 
@@ -290,4 +291,4 @@ def test_without_any_worker_process_the_error_says_what_to_do(
 ) -> None:
     refusing(monkeypatch, after=0)
     with pytest.raises(UserError, match="--workers 1"):
-        run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), workers=2)
+        run_grid(grid(methods=("features", "ia3")).cells(), Store(tmp_path / "out"), Local(2))
