@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import difflib
-import functools
 import hashlib
 import inspect
 import json
@@ -15,6 +14,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tunefront.methods.base import Method
 from tunefront.methods.checking import check_class, check_instance, describe_error, members, where
@@ -275,12 +275,18 @@ def _values(method: Method) -> dict[str, Value]:
     return values
 
 
-@functools.lru_cache(maxsize=1000)  # thousands of cells have a few classes; a class never changes its fields
+_known_float_fields: WeakKeyDictionary[type[Method], tuple[str, ...]] = WeakKeyDictionary()
+"""Thousands of cells have a few classes, and a class never changes its fields. Keys are weak: a class that a program
+defines again must not stay registered beside the new one."""
+
+
 def _float_fields(cls: type[Method]) -> tuple[str, ...]:
     """The fields that take a float and no int."""
-    hints = typing.get_type_hints(cls)
-    kinds = {field.name: set(members(hints[field.name])) for field in fields(cls)}
-    return tuple(name for name, known in kinds.items() if float in known and int not in known)
+    if cls not in _known_float_fields:
+        hints = typing.get_type_hints(cls)
+        kinds = {field.name: set(members(hints[field.name])) for field in fields(cls)}
+        _known_float_fields[cls] = tuple(name for name, known in kinds.items() if float in known and int not in known)
+    return _known_float_fields[cls]
 
 
 def _spelled(cls: type[Method], values: dict[str, Any]) -> str:  # Any: field values of any method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from re import _parser  # type: ignore[attr-defined]  # private, since Python shows a regex's parts nowhere else
@@ -10,6 +11,11 @@ from typing import Any
 MOST_REPEATS = 4
 """More repetitions one after another could take minutes on the paths of a model; the sites of no architecture have
 more than two."""
+
+MOST_WAYS = 10_000
+"""Ways to choose among alternatives one after another, such as (a|b)(a|b): all of them may be tried at every place."""
+ALTERNATIVES = ("BRANCH", "GROUPREF_EXISTS")
+"""Parts of which one is matched."""
 
 
 def check_pattern(regex: str) -> None:
@@ -25,14 +31,16 @@ def check_pattern(regex: str) -> None:
     """
     try:
         parts = _parser.parse(regex)
-        repeats = _repeats(parts)
+        repeats, ways = _repeats(parts), _ways(parts)
     except (re.error, RecursionError, OverflowError) as error:
         raise ValueError(f"{regex!r} is not a regular expression ({error})") from error
     start = f"the regular expression {regex!r} may take for ever to match: it"
     if repeats is None:
         raise ValueError(f"{start} repeats what itself repeats or has alternatives; write the parts one after another")
     if repeats > MOST_REPEATS:
-        raise ValueError(f"{start} has {repeats} repetitions, at most {MOST_REPEATS} are allowed")
+        raise ValueError(f"{start} has {repeats} repetitions one after another, at most {MOST_REPEATS} are allowed")
+    if ways > MOST_WAYS:
+        raise ValueError(f"{start} has alternatives in more than {MOST_WAYS:,} ways")
 
 
 def _repeats(parts: Iterable[tuple[Any, Any]]) -> int | None:  # Any: Python's own codes and arguments
@@ -47,11 +55,22 @@ def _repeats(parts: Iterable[tuple[Any, Any]]) -> int | None:  # Any: Python's o
                 return None
             count += inside + int(fewest != most)
             continue
-        for inner in _inner(name, argument):
-            inside = _repeats(inner)
-            if inside is None:
-                return None
-            count += inside
+        of_parts = [_repeats(inner) for inner in _inner(name, argument)]
+        known = [inside for inside in of_parts if inside is not None]
+        if len(known) < len(of_parts):
+            return None
+        count += max(known, default=0) if name in ALTERNATIVES else sum(known)
+    return count
+
+
+def _ways(parts: Iterable[tuple[Any, Any]]) -> int:
+    """The number of ways to choose among alternatives, without those of repetitions."""
+    count = 1
+    for code, argument in parts:
+        name = str(code)
+        inner = [argument[2]] if name.endswith("REPEAT") else _inner(name, argument)
+        of_parts = [_ways(each) for each in inner]
+        count *= max(1, sum(of_parts)) if name in ALTERNATIVES else math.prod(of_parts)
     return count
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import weakref
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -244,3 +246,25 @@ def test_a_users_file_that_cannot_be_used_is_named(content: str | None, ask: str
 def test_a_number_that_no_float_can_hold_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"std must be at most .*, got inf in houlsby"):
         parse(f"houlsby:std={value}")
+
+
+def test_a_class_that_was_spelled_can_be_forgotten() -> None:
+    """Else a program that defines a method again, as one does in a notebook, would have two of its name."""
+
+    def spelled() -> weakref.ref[type[Method]]:
+        @dataclass(frozen=True)
+        class Passing(Method):
+            """Does nothing."""
+
+            name: ClassVar[str] = "passing"
+            share: float = 1
+
+            def attach(self, backbone: Backbone) -> None:
+                """Nothing."""
+
+        assert spell(Passing()) == "passing:share=1.0"
+        return weakref.ref(Passing)
+
+    left = spelled()
+    gc.collect()
+    assert left() is None
