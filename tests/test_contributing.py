@@ -15,7 +15,10 @@ from tests.markdown import Block, blocks
 from tunefront.bench.records import load_records
 
 COPIED = ("tunefront", "bench", "methods", "reports", "tests/methods")
-COPIED_FILES = ("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/toys.py", "tests/test_contract.py")
+COPIED_FILES = (
+    *("pyproject.toml", "tests/__init__.py", "tests/conftest.py", "tests/s3.py", "tests/toys.py"),
+    "tests/test_contract.py",
+)
 NOT_COPIED = shutil.ignore_patterns("__pycache__", "test_*")
 # Without an installed package, this checkout's command and pytest plugin replace the installed ones.
 PRELUDE = """set -euo pipefail
