@@ -15,7 +15,7 @@ from tunefront.bench.records import Record
 from tunefront.bench.records.store import Store
 
 BUSY_SECONDS = 1.0
-"""Seconds to wait before trying again to claim a cell that another process holds."""
+"""Seconds to wait before trying again to claim cells, if other processes hold all that are left."""
 
 
 def run(
@@ -34,6 +34,7 @@ def _run(
     works: Sequence[Work], store: Store, progress: Progress, session: Session
 ) -> Generator[tuple[Work, Record], None, None]:
     waiting = deque(works)
+    held = 0  # cells in a row that another process holds
     while waiting:
         interruption.check()
         work = waiting.popleft()
@@ -47,6 +48,10 @@ def _run(
         )
         if record is None:
             waiting.append(work)
-            time.sleep(BUSY_SECONDS)
+            held += 1
+            if held >= len(waiting):
+                time.sleep(BUSY_SECONDS)
+                held = 0
             continue
+        held = 0
         yield work, record

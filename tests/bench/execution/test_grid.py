@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from operator import attrgetter
 from pathlib import Path
@@ -491,3 +492,21 @@ def test_what_cells_share_is_computed_once(grid: MakeGrid, tmp_path: Path, monke
     cells = grid(methods=("features", "ia3"), seeds=3).cells()
     keys = {identity.Identity.of(cell, shared).key for cell in cells}
     assert (len(keys), sorted(read)) == (6, ["features", "ia3"])
+
+
+def test_nothing_waits_for_a_held_cell_while_others_are_free(
+    grid: MakeGrid, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two commands on one suite meet again and again."""
+    some, store, left = grid(methods=("features", "ia3", "full")), Store(tmp_path / "out"), ExitStack()
+    store.prepare()
+    assert left.enter_context(store.claim(some.names()[0]))
+    recorded: list[int] = []
+
+    def sleep(seconds: float) -> None:
+        recorded.append(len(store.records()))
+        left.close()
+
+    monkeypatch.setattr("tunefront.bench.execution.engines.inprocess.time.sleep", sleep)
+    assert run_grid(some.cells(), store).ran == 3
+    assert recorded == [2]
