@@ -181,7 +181,8 @@ def _run(
             announce(errors, outlook.line)
         display.preparing("looking for records")
         began = monotonic()
-        runs_on = engine.engine(workers, cells, fork=True, expected=expected_costs(outlook.predictions))
+        expected = expected_costs(outlook.predictions) if engine.is_cluster else {}  # others need no keys of cells
+        runs_on = engine.engine(workers, cells, fork=True, expected=expected)
         outcome = runnable.run(store, runs_on, display)
     return outcome, display.titles, time_taken(monotonic() - began, outlook.seconds) if outcome.ran else ""
 

@@ -16,7 +16,7 @@ from tests import ROOT
 SCRIPT = ROOT / "docs" / "examples" / "array.sh"
 CALL = ("submit", "embedded", "--out", "results/mine", "--jobs", "8", "--slurm", "partition=compute", "--dry-run")
 """The command, but for its suite that of the page."""
-SHOWN = "/shared/work"
+SHOWN = "/home/ann/trial"
 """The folder that stands for that of the call."""
 
 

@@ -14,9 +14,9 @@ from tests.bench.execution.grids import Grid, by_status, deterministic, litter, 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines import Silent
-from tunefront.bench.execution.engines.cluster import engine
 from tunefront.bench.execution.engines.cluster.belongings import Belonging
-from tunefront.bench.execution.engines.cluster.engine import Cluster, Fleet, Needs
+from tunefront.bench.execution.engines.cluster.engine import Cluster
+from tunefront.bench.execution.engines.cluster.fleet import SENT_AT_MOST, Fleet, Member, Needs
 from tunefront.bench.execution.engines.cluster.joining import ONE_MACHINE, QUIET
 from tunefront.bench.execution.engines.cluster.relay import Surroundings
 from tunefront.bench.execution.grid import run_grid
@@ -124,7 +124,7 @@ def test_workers_stay_between_rounds_and_end_with_the_last(nodes: Any, grid: Mak
     assert litter(store) == litter(other) == []
 
 
-def workers_of(kept: Cluster) -> list[engine.Member]:
+def workers_of(kept: Cluster) -> list[Member]:
     """The workers that a kept engine has now."""
     assert kept.crew is not None
     assert kept.crew.workers is not None
@@ -136,11 +136,11 @@ def test_a_node_that_cannot_keep_what_it_is_sent_is_named(tmp_path: Path) -> Non
     (tmp_path / "mine.py").write_text("# a method", encoding="utf-8")
     wanted = Belonging("method", str(tmp_path / "mine.py"), "0" * 64)
     took = SimpleNamespace(remote=lambda *arguments: None)
-    there = engine.Member(SimpleNamespace(receive=took, finish=took), "node", "elsewhere")
+    there = Member(SimpleNamespace(receive=took, finish=took), "node", "elsewhere")
     head = SimpleNamespace(gcs_address="127.0.0.1:1")
     ray: Any = SimpleNamespace(get=lambda reference: None, get_runtime_context=lambda: head)
     fleet = Fleet(ray, Needs(1, 0), Surroundings("", "", "", {}))
-    for _ in range(engine.SENT_AT_MOST):
+    for _ in range(SENT_AT_MOST):
         fleet.send(there, wanted)
     with pytest.raises(UserError, match=r"elsewhere got the method file .*mine\.py"):
         fleet.send(there, wanted)
@@ -151,7 +151,7 @@ def test_a_head_node_that_is_lost_ends_the_run_at_once(monkeypatch: pytest.Monke
     head = SimpleNamespace(gcs_address="127.0.0.1:1")
     ray: Any = SimpleNamespace(get_runtime_context=lambda: head)
     fleet = Fleet(ray, Needs(1, 0), Surroundings("", "", "", {}))
-    monkeypatch.setattr(engine, "NODES_SECONDS", -1.0)
+    monkeypatch.setattr("tunefront.bench.execution.engines.cluster.fleet.NODES_SECONDS", -1.0)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:1 does not answer"):
         fleet.look()
     fleet.stop()  # asks nobody
@@ -162,7 +162,7 @@ def test_a_cluster_on_which_nothing_can_be_started_is_one_paragraph(
 ) -> None:
     """As when a machine lacks this package: the actor cannot be made."""
     store = Store(tmp_path / "out")
-    monkeypatch.setattr(engine, "Relay", Broken)
+    monkeypatch.setattr("tunefront.bench.execution.engines.cluster.fleet.Relay", Broken)
     with pytest.raises(UserError, match="nothing works here"):
         run_grid(grid(methods=("features",)).cells(), store, Cluster(nodes.address))
     assert litter(store) == []

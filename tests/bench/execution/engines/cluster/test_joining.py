@@ -12,7 +12,8 @@ import pytest
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution.engines.cluster import joining
-from tunefront.bench.execution.engines.cluster.engine import Cluster, Needs
+from tunefront.bench.execution.engines.cluster.engine import Cluster
+from tunefront.bench.execution.engines.cluster.fleet import Needs
 from tunefront.bench.execution.engines.cluster.joining import joined
 
 
