@@ -28,8 +28,9 @@ OURS = {
 }
 """Options of sbatch that a call cannot set, with the reason."""
 INSTEAD = {
+    "cpus-per-task": ("cpus-per-task", "cpus-per-gpu"),
     "mem": ("mem", "mem-per-cpu", "mem-per-gpu"),
-    "gres": ("gres", "gpus", "gpus-per-node", "gpus-per-task"),
+    "gres": ("gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task"),
 }
 """An option that we set -> those of which any takes its place; by default only itself."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -88,8 +89,10 @@ def read_options(texts: Sequence[str]) -> dict[str, str | None]:
                 f"--slurm needs NAME=VALUE with the long name of an option of sbatch, such as partition=gpu or "
                 f"cpus-per-task=4; got {shown!r}."
             )
-        if name in OURS:
-            raise UserError(f"--slurm cannot set {name}: {OURS[name]}.")
+        # sbatch completes the start of a name
+        ours = next((full for full in OURS if full.startswith(name) and len(name) > 1), None)
+        if ours is not None:
+            raise UserError(f"--slurm cannot set {ours}: {OURS[ours]}.")
         check_line(f"--slurm {name}", value)
         options[name] = value.strip(" ") if equals else None
     return options
@@ -120,10 +123,15 @@ def script(
     """The array script: each of the `jobs` runs `command` with its own --shard, in `folder`, and logs into `logs`.
 
     `asked` are options of sbatch that replace ours; `name` is that of the array, `comments` are lines about it. Errors:
-    UserError for a folder that a line cannot hold.
+    UserError for a folder that a line cannot hold, and for an argument that is not UTF-8.
     """
     for place in (folder, logs):
         check_line("the folder", str(place))
+    if "\\" in str(logs):  # in --output it turns off %A and %a, and is left out
+        raise UserError(f"the path of a log of Slurm cannot have a backslash ({logs}); choose another --out.")
+    for word in command:
+        if any(unicodedata.category(letter) == "Cs" for letter in word):
+            raise UserError(f"{printable(word, single_line=True)} is not UTF-8, so no script can hold it; rename it.")
     own = {
         "job-name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"tunefront-{name}")[:80],
         "array": f"1-{jobs}",
@@ -139,6 +147,7 @@ def script(
             "#!/bin/bash",
             *(_directive(option, value) for option, value in {**own, **ours, **asked}.items()),
             *(f"# {line}" for line in comments),
+            ': "${SLURM_ARRAY_TASK_ID:?give this script to sbatch}"',
             f"exec {run}",
             "",
         ]
@@ -150,19 +159,23 @@ def _directive(name: str, value: str | None) -> str:
     return f"#SBATCH --{name}" + ("" if value is None else f"={shlex.quote(value)}".replace("\\", "\\\\"))
 
 
-def sbatch(path: Path, folder: Path) -> str:
-    """Submits a script; returns what sbatch prints. UserError if there is no sbatch, or if it refuses the script."""
+def sbatch(path: Path, folder: Path, asked: Mapping[str, str | None]) -> str:
+    """Submits a script; returns what sbatch prints. The options `asked` for are in its call too: there they count more
+    than variables such as SBATCH_PARTITION. UserError if there is no sbatch, or if it refuses the script."""
     program = which("sbatch")
     again = f"The script is {path}; submit it from {folder} with: sbatch {shlex.quote(str(path))}"
     if program is None:
         raise UserError(f"there is no sbatch on this machine's PATH, so nothing was submitted. {again}")
+    options = [f"--{name}" + ("" if value is None else f"={value}") for name, value in asked.items()]
+    call = [program, *options, str(path)]
     try:
         done = subprocess.run(
-            [program, str(path)], cwd=folder, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+            call, cwd=folder, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
         )
     except OSError as error:
         raise UserError(f"{program} cannot be started ({error.strerror}). {again}") from error
     if done.returncode != 0:
         said = " ".join(f"{done.stderr}\n{done.stdout}".split()) or f"exit code {done.returncode}"
-        raise UserError(f"sbatch refused the script: {said[:LONGEST]}. Correct it with --slurm. {again}")
-    return done.stdout.strip()
+        advice = "Correct it with --slurm, or with fewer --jobs if arrays or jobs of a user are limited."
+        raise UserError(f"sbatch refused the script: {said[:LONGEST]}. {advice} {again}")
+    return f"{done.stderr.strip()}\n{done.stdout.strip()}".strip()

@@ -84,7 +84,7 @@ def submit(
         made.write()
         print_plain(Console(), plan.summary)
         print_plain(Console(), f"script: {made.path}")
-        print_plain(Console(), sbatch(made.path, Path.cwd()))
+        print_plain(Console(), sbatch(made.path, Path.cwd(), asked))
         print_plain(Console(), f"when all jobs have ended: {_report_command(out)}")
 
 

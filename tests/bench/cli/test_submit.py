@@ -169,6 +169,8 @@ def test_what_is_requested_follows_from_the_cells_and_can_be_replaced(
     assert (asked["cpus-per-task"], asked["mem-per-cpu"], asked["time"]) == ("16", "2G", "1-00:00:00")
     assert "mem" not in asked
     assert asked["exclusive"] == ""
+    asked = directives(call(*three, "--slurm", "cpus-per-gpu=4", "--slurm", "gpus-per-socket=1").stdout)
+    assert "cpus-per-task" not in asked  # sbatch takes one of the two
 
 
 def test_a_device_of_the_nodes_need_not_be_here(
@@ -187,7 +189,7 @@ def test_a_device_of_the_nodes_need_not_be_here(
     assert call(*SOME, "--device", "tpu", "--dry-run").exit_code == 2
 
 
-@pytest.mark.parametrize("typed", ["a b", "$(touch gone)", "it's", 'a"b', "a;b", "a\\b", "`x`", "#a", "%j", "*", "é"])
+@pytest.mark.parametrize("typed", ["a b", "$(touch gone)", "it's", 'a"b', "a;b", "`x`", "#a", "%j", "*", "é"])
 def test_whatever_is_typed_is_quoted(
     call: Any, world: World, predicted: dict[str, float], tmp_path: Path, typed: str
 ) -> None:
@@ -209,6 +211,7 @@ def test_whatever_is_typed_is_quoted(
     [
         *("", " ", "=", "=x", "partition=", "a\nb", "comment=a\nb", "comment=a\0b", "comment=a\r#SBATCH --wrap=x"),
         *("-p gpu", "p u=1", "array=1-3", "wrap=ls", "chdir=/", "output=x", "partition\u2028=x"),
+        *("arr=1-3", "--outp=x", "ch=/", "wra=ls"),  # sbatch completes the start of a name
         "comment=" + "x" * 5_000,
     ],
 )
@@ -218,6 +221,69 @@ def test_a_wrong_option_of_slurm_exits_2_in_one_paragraph(call: Any, world: Worl
     assert len(result.stderr.splitlines()) == 1
     assert "--slurm" in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_a_backslash_is_quoted_but_not_in_the_path_of_a_log(
+    call: Any, world: World, predicted: dict[str, float], tmp_path: Path
+) -> None:
+    """In --output a backslash turns off %A and %a, and is left out: all jobs would write one file elsewhere."""
+    result = call(*SOME, "--dry-run", "--slurm", "comment=a\\b")
+    assert shlex.split(directives(result.stdout)["comment"].replace("\\\\", "\\")) == ["a\\b"]
+    result = call(*SOME, "--out", "a\\b")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+    assert not (tmp_path / "a\\b").exists()
+
+
+def test_an_argument_that_no_script_can_hold_is_refused(
+    call: Any, world: World, predicted: dict[str, float], tmp_path: Path
+) -> None:
+    suite = tmp_path / os.fsdecode(b"caf\xe9.toml")
+    suite.write_text('methods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n')
+    for more in ([], ["--dry-run"]):
+        result = call("submit", suite.name, "--jobs", "1", *more)
+        assert result.exit_code == 2
+        assert "UTF-8" in result.stderr
+        assert not result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_script_that_sbatch_did_not_start_runs_nothing(tmp_path: Path) -> None:
+    needs = Needs(cores=1, seconds=None, memory_bytes=None)
+    text = script(["touch", "ran"], needs, 2, {}, "quick", tmp_path, tmp_path, [])
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_ARRAY_TASK_ID"}
+    done = subprocess.run(
+        ["bash", "-c", text.replace("--shard", "--")], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "sbatch" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_asked_for_counts_more_than_the_variables_of_sbatch(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    """Variables such as SBATCH_PARTITION replace what a script says, but not what stands in the call of sbatch."""
+    sbatch('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    result = call(*SOME, "--slurm", "partition=gpu", "--slurm", "exclusive", "--slurm", "comment=a b")
+    assert "<--partition=gpu><--exclusive><--comment=a b><" in result.stdout
+
+
+def test_what_sbatch_says_beside_the_number_of_the_job_is_shown(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    sbatch("#!/bin/sh\necho 'sbatch: the account has 3 hours left' >&2\necho Submitted batch job 42\n")
+    result = call(*SOME)
+    assert result.exit_code == 0
+    assert "the account has 3 hours left" in result.stdout
+    assert "Submitted batch job 42" in result.stdout
+
+
+def test_an_array_that_is_too_large_can_be_corrected(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    sbatch("#!/bin/sh\necho 'Batch job submission failed: Invalid job array specification' >&2\nexit 1\n")
+    assert "--jobs" in call(*SOME).stderr
 
 
 def test_without_sbatch_the_script_is_kept_and_named(
