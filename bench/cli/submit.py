@@ -53,6 +53,7 @@ def submit(
     out: options.SubmitOut = "results",
     workers: options.JobWorkers = 1,
     keep: options.Kept = None,
+    plan_first: options.JobsPlan = None,
     dry_run: options.ShowScript = False,
     debug: options.Debug = False,
 ) -> None:
@@ -76,7 +77,7 @@ def submit(
         plan = _plan(texts, suite, out, keep is not None, workers, jobs, errors)
         if plan is None:
             return
-        own_options = _as_typed(texts, suite, out, workers, keep is not None)
+        own_options = _as_typed(texts, suite, out, workers, keep is not None, plan_first)
         made = _array(plan, own_options, out, asked)
         if dry_run:
             print_raw(made.script.rstrip("\n"))
@@ -136,10 +137,11 @@ def _plan(
         display.preparing("looking for records")
         shared, store = Shared(), Store(out)
         identities = {identity.key: (cell, identity) for cell in cells for identity in [Identity.of(cell, shared)]}
+        known = store.read_all(identities)
         missing = [
             (cell, identity)
             for key, (cell, identity) in identities.items()
-            if not is_complete(store.read(key), cell, store)
+            if not is_complete(known.get(key), cell, store)
         ]
         if not missing:
             text = f"{plural(len(identities), 'cell')}: all are recorded in {out}, so nothing is submitted."
@@ -216,7 +218,9 @@ def _end(seconds: Sequence[float], workers: int) -> float:
     return max(sum(seconds[place] for place in slot) for slot in pack(seconds, [""] * len(seconds), workers))
 
 
-def _as_typed(texts: Texts, suite: str | None, out: str, workers: int, keep: bool) -> list[str]:
+def _as_typed(
+    texts: Texts, suite: str | None, out: str, workers: int, keep: bool, plan_first: bool | None
+) -> list[str]:
     """The arguments of `tunefront run` for the same cells."""
     arguments = ["run"]
     if suite is not None:
@@ -226,6 +230,7 @@ def _as_typed(texts: Texts, suite: str | None, out: str, workers: int, keep: boo
         for value in [given] if isinstance(given, str) else given or ():
             arguments += [f"--{option.name}={value}"] if value.startswith("-") else [f"--{option.name}", value]
     arguments += ["--keep", "checkpoints"] if keep else []
+    arguments += [] if plan_first is None else ["--plan" if plan_first else "--no-plan"]
     return [*arguments, "--out", out, "--workers", str(workers)]
 
 
@@ -269,7 +274,7 @@ def _array(plan: Plan, arguments: Sequence[str], out: str, asked: dict[str, str 
     place = f"{out.rstrip('/')}/jobs/{digest}"
     local = local_folder(place)
     beside = (Path("tunefront-jobs") / digest if local is None else local).absolute()
-    comments = [f"{plan.summary}."]
+    comments = [f"{plan.summary.removesuffix('.')}."]
     if plan.needs.seconds is not None:
         start = f"{START_SECONDS // 60} minutes and {plural(CELL_SECONDS, 'second')} a cell"
         comments.append(f"--time is {TIME_FACTOR} times the predicted seconds of the longest job, and {start}.")

@@ -21,6 +21,7 @@ from tunefront import run
 from tunefront.bench.cli.slurm import Needs, duration, read_options, script
 from tunefront.bench.errors import UserError
 from tunefront.bench.forecast import forecast
+from tunefront.bench.records import store
 from tunefront.bench.records.store import Store
 
 Make = Callable[..., Path]
@@ -185,6 +186,7 @@ def test_a_device_of_the_nodes_need_not_be_here(
     assert asked["gres"] == "gpu:1"
     assert "time" not in asked
     assert "not predicted" in result.stdout
+    assert ".." not in result.stdout  # the reason is a sentence already
     assert "gres" not in directives(call(*SOME, "--device", "cuda", "--dry-run", "--slurm", "gpus=2").stdout)
     assert call(*SOME, "--device", "tpu", "--dry-run").exit_code == 2
 
@@ -333,6 +335,35 @@ def test_a_url_gets_the_packing_file_and_this_folder_the_script(
     assert packing.parent.name == path.parent.name
     arguments = shlex.split(path.read_text().splitlines()[-1])
     assert arguments[arguments.index("--packed") + 1] == f"{url}/jobs/{path.parent.name}/packing.json"
+
+
+def test_records_at_a_url_are_looked_for_together(
+    call: Any,
+    world: World,
+    predicted: dict[str, float],
+    sbatch: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One by one, thousands of cells would be as many requests, one after another."""
+    asked: list[int] = []
+    read = store.read_contents
+
+    def counted(remote: Any, folder: str, names: Any) -> Any:
+        asked.append(len(names))
+        return read(remote, folder, names)
+
+    monkeypatch.setattr(store, "read_contents", counted)
+    assert call(*SOME, "--out", f"simplecache::file://{tmp_path}/bucket", "--dry-run").exit_code == 0
+    assert asked == [6]
+
+
+@pytest.mark.parametrize("option", [["--plan"], ["--no-plan"], []])
+def test_jobs_predict_their_costs_as_a_run_does(
+    call: Any, world: World, predicted: dict[str, float], option: list[str]
+) -> None:
+    (last,) = [line for line in call(*SOME, "--dry-run", *option).stdout.splitlines() if line.startswith("exec ")]
+    assert [word for word in shlex.split(last) if word.endswith("plan")] == option
 
 
 def test_a_folder_that_no_line_can_hold_is_refused(tmp_path: Path) -> None:
