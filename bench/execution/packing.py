@@ -77,14 +77,21 @@ def _together(
     return packed if sum(map(bool, packed)) == min(jobs, len(order)) else None
 
 
-class _Content(BaseModel):
+class _Head(BaseModel):
+    """What every version of the file has: that of its form, and of the tunefront that wrote it."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: int
+    tunefront: str
+
+
+class _Content(_Head):
     """The content of the file: keys per job, and the ingredients of each cell as places in `values` by name, since many
     cells have the same ones; null for an ingredient that it lacks."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: int
-    tunefront: str
     jobs: list[list[str]]
     values: dict[str, list[Any]]  # Any: scalars and mappings of them, as in JSON
     cells: dict[str, list[Count]]
@@ -110,18 +117,18 @@ class Packing:
     @classmethod
     def read(cls, location: str) -> Self:
         """The packing in a file, given by its path or fsspec URL; UserError if it cannot be read, or is none."""
+        written, shown = _bytes(location), printable(location, single_line=True)
         try:
-            content = _Content.model_validate_json(_bytes(location))
+            head = _Head.model_validate_json(written)
+            content = _Content.model_validate_json(written) if head.version == VERSION else None
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             why = f"{'.'.join(map(str, first['loc']))[:200]}: {first['msg']}".lstrip(": ")
+            raise UserError(f"{shown} is not a packing file of `tunefront submit` ({why}).") from error
+        if content is None:
             raise UserError(
-                f"{printable(location, single_line=True)} is not a packing file of `tunefront submit` ({why})."
-            ) from error
-        if content.version != VERSION:
-            raise UserError(
-                f"{location} was written by tunefront {content.tunefront[:40]} in another form (version "
-                f"{content.version}, this one reads {VERSION}); install the same tunefront on every machine."
+                f"{shown} was written by tunefront {head.tunefront[:40]} in another form (version {head.version}, this "
+                f"one reads {VERSION}); install the same tunefront on every machine."
             )
         names = list(content.values)
         try:
@@ -134,9 +141,9 @@ class Packing:
                 for key, places in content.cells.items()
             }
         except (IndexError, ValueError) as error:
-            raise UserError(f"{location} is damaged: its cells do not fit its values; submit again.") from error
+            raise UserError(f"{shown} is damaged: its cells do not fit its values; submit again.") from error
         if unlisted := {key for job in content.jobs for key in job} - set(ingredients):
-            raise UserError(f"{location} is damaged: it does not describe cell {min(unlisted)[:12]}; submit again.")
+            raise UserError(f"{shown} is damaged: it does not describe cell {min(unlisted)[:12]}; submit again.")
         return cls(tuple(map(tuple, content.jobs)), ingredients, location)
 
     def content(self) -> bytes:

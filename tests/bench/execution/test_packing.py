@@ -138,6 +138,16 @@ def test_another_file_is_a_mistake(content: bytes, tmp_path: Path) -> None:
         Packing.read(str(path))
 
 
+@pytest.mark.parametrize("version", [0, 2, 10**30])
+def test_a_file_of_another_version_names_what_wrote_it(version: int, tmp_path: Path) -> None:
+    """Whatever else is in it: a later version may have other fields."""
+    path = tmp_path / "other.json"
+    path.write_text(f'{{"version": {version}, "tunefront": "9.8.7", "tasks": [], "jobs": 3}}')
+    with pytest.raises(UserError, match=r"9\.8\.7") as raised:
+        Packing.read(str(path))
+    assert "same tunefront" in str(raised.value)
+
+
 def test_a_packing_of_the_same_cells_with_other_methods_differs(grid: MakeGrid) -> None:
     cell = grid(methods=("ia3",)).cells()[0]
     first, second = (Packing.of([[Identity.of(each)]]) for each in (cell, replace(cell, method=parse("full"))))
