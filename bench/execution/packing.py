@@ -142,8 +142,9 @@ class Packing:
             }
         except (IndexError, ValueError) as error:
             raise UserError(f"{shown} is damaged: its cells do not fit its values; submit again.") from error
-        if unlisted := {key for job in content.jobs for key in job} - set(ingredients):
-            raise UserError(f"{shown} is damaged: it does not describe cell {min(unlisted)[:12]}; submit again.")
+        listed = {key for job in content.jobs for key in job}
+        if unknown := [key for key in listed if not _describes_a_cell(ingredients.get(key, {}))]:
+            raise UserError(f"{shown} is damaged: it does not describe cell {min(unknown)[:12]}; submit again.")
         return cls(tuple(map(tuple, content.jobs)), ingredients, location)
 
     def content(self) -> bytes:
@@ -228,6 +229,12 @@ def flat(ingredients: Mapping[str, Any]) -> dict[str, Any]:  # Any: as in `Ident
     """Ingredients with each fingerprint by a name of its own."""
     flat = {name: value for name, value in ingredients.items() if name != "fingerprints"}
     return flat | {f"{PRINT}{name}": value for name, value in ingredients.get("fingerprints", {}).items()}
+
+
+def _describes_a_cell(ingredients: Mapping[str, Any]) -> bool:  # Any: as in `_Content`
+    """Whether these ingredients have what a message about a cell names."""
+    named = all(isinstance(ingredients.get(name), str) for name in ("method", "backbone", "task"))
+    return named and isinstance(ingredients.get("versions"), dict)
 
 
 def _asked(ingredients: Mapping[str, Any]) -> str:

@@ -15,7 +15,7 @@ from tests.bench.execution.grids import Grid
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.packing import FILE, Packing, pack
+from tunefront.bench.execution.packing import FILE, Packing, flat, pack
 from tunefront.bench.execution.shards import Shard
 from tunefront.methods.spelling import parse
 
@@ -152,3 +152,21 @@ def test_a_packing_of_the_same_cells_with_other_methods_differs(grid: MakeGrid) 
     cell = grid(methods=("ia3",)).cells()[0]
     first, second = (Packing.of([[Identity.of(each)]]) for each in (cell, replace(cell, method=parse("full"))))
     assert first.content() != second.content()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"m": 1},
+        {"versions": 3, "method": ["full"], "backbone": {"a": 1}, "task": None},
+        {"fingerprints.task": {"a": 1}, "versions": [1], "schema_version": {}},
+    ],
+)
+def test_a_file_that_describes_no_cells_is_a_mistake(values: dict[str, Any], grid: MakeGrid, tmp_path: Path) -> None:
+    made = grid(methods=("ia3",))
+    (asked,) = (flat(Identity.of(cell).ingredients) for cell in made.cells())
+    path = tmp_path / "strange.json"
+    for described in (values, asked | values):
+        path.write_bytes(Packing((("a",), ("b",)), {"a": dict(asked), "b": described}).content())
+        assert "strange.json" in why(str(path), made)
