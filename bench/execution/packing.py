@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -268,17 +268,20 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[s
 
 def _bytes(location: str) -> bytes:
     """The bytes of a file or URL; UserError if there is none, or if it cannot be read."""
-    if local_folder(location) is not None:
+    folder = local_folder(location)
+    with nullcontext() if folder is not None else url_errors(location, "read"):
         try:
-            return read_regular(Path(local_folder(location) or location))
+            return read_regular(folder) if folder is not None else _fetched(location)
         except FileNotFoundError as error:
             raise UserError(
                 f"there is no packing file {printable(location, single_line=True)} here; `tunefront submit` writes it, "
                 "and every job needs the same path to it."
             ) from error
-    with url_errors(location, "read"):
-        import fsspec
 
-        with fsspec.open(location, "rb") as file:
-            content: bytes = file.read()
+
+def _fetched(url: str) -> bytes:
+    import fsspec
+
+    with fsspec.open(url, "rb") as file:
+        content: bytes = file.read()
     return content

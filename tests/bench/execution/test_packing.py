@@ -17,6 +17,7 @@ from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.packing import FILE, Packing, flat, pack
 from tunefront.bench.execution.shards import Shard
+from tunefront.bench.files import output_folder
 from tunefront.methods.spelling import parse
 
 MakeGrid = Callable[..., Grid]
@@ -77,6 +78,18 @@ def test_a_job_has_exactly_its_listed_cells(grid: MakeGrid, tmp_path: Path) -> N
     again = Packing.of([[Identity.of(cell) for cell in cells[:1]], [Identity.of(cell) for cell in cells[1:]]])
     assert (again.jobs, again.ingredients) == (read.jobs, read.ingredients)
     assert again.content() == Path(read.location).read_bytes()
+
+
+@pytest.mark.parametrize("place", ["folder", "url"])
+def test_a_job_reads_its_packing_where_it_is(place: str, grid: MakeGrid, tmp_path: Path) -> None:
+    made = grid(methods=("features", "full"))
+    folder = f"memory://{tmp_path.name}" if place == "url" else str(tmp_path)
+    with pytest.raises(UserError, match="there is no packing file"):
+        Packing.read(f"{folder}/{FILE}")
+    with output_folder(folder) as local:
+        packing_of(made, local)
+    cells = made.cells()
+    assert Packing.read(f"{folder}/{FILE}").job(Shard(2, 2)).select(cells) == tuple(cells[1:])
 
 
 def why(location: str, grid: Grid) -> str:
