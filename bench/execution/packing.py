@@ -24,6 +24,8 @@ FILE = "packing.json"
 """The name of the file."""
 VERSION = 1
 """Of the form of the file."""
+COMPARED = 20
+"""The most cells that are compared with all cells of a call, to name what differs."""
 PRINT = "fingerprints."
 """Prefix of a fingerprint's name among the ingredients of a cell."""
 NAMED = 3
@@ -202,6 +204,7 @@ class PackedJob:
 
     def _why_missing(self, missing: Sequence[str], here: Iterable[Mapping[str, Any]]) -> str:
         """The message about listed cells that are not here: in what these differ, or which are not asked for."""
+        here = list(here)
         same = {_asked(ingredients): ingredients for ingredients in here}
         differing: dict[str, None] = {}
         unknown: list[Mapping[str, Any]] = []
@@ -214,9 +217,9 @@ class PackedJob:
                 differing |= dict.fromkeys(differences(there, found))
         reasons = list(differing)
         if unknown:
-            named = ", ".join(f"{cell['method']} on {cell['backbone']} and {cell['task']}" for cell in unknown[:NAMED])
-            more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
-            reasons.append(f"the suite and the options of this call do not have {named}{more}")
+            names = list(dict.fromkeys(_named(cell, here) for cell in unknown[:COMPARED]))
+            more = " and others" if len(names) > NAMED or len(unknown) > COMPARED else ""
+            reasons.append(f"the suite and the options of this call do not have {', '.join(names[:NAMED])}{more}")
         count = f"{len(missing):,} of the {len(self.packing.jobs[self.shard.number - 1]):,} cells"
         return (
             f"{count} that {self.packing.location} lists for job {self.shard} would be other cells on this machine: "
@@ -241,6 +244,24 @@ def _asked(ingredients: Mapping[str, Any]) -> str:
     """What a call asks for: the ingredients that do not depend on the machine."""
     fixed = {name for name in ingredients if name in ("versions", "schema_version") or name.startswith(PRINT)}
     return repr(sorted((name, _sorted(value)) for name, value in ingredients.items() if name not in fixed))
+
+
+def _named(cell: Mapping[str, Any], here: Iterable[Mapping[str, Any]]) -> str:  # Any: as in `_Content`
+    """A cell that no call here asks for, with its values that the most similar one here does not have."""
+    place, asked = ("method", "backbone", "task"), _values(cell)
+    similar = [_values(other) for other in here if all(other[name] == cell[name] for name in place)]
+    missing = min(
+        ([name for name, value in asked.items() if other.get(name) != value] for other in similar), key=len, default=[]
+    )
+    text = f"{cell['method']} on {cell['backbone']} and {cell['task']}"
+    return f"{text} with {' '.join(f'{name}={asked[name]}' for name in missing[:NAMED])}" if missing else text
+
+
+def _values(ingredients: Mapping[str, Any]) -> dict[str, Any]:  # Any: as in `_Content`
+    """What a call asks for, with the fields of the recipe and of the settings beside the others."""
+    groups = [ingredients.get(name) for name in ("recipe", "settings")]
+    single = {name: ingredients.get(name) for name in ("shots", "draw_seed", "seed", "template")}
+    return single | {name: value for group in groups if isinstance(group, Mapping) for name, value in group.items()}
 
 
 def _sorted(value: object) -> object:

@@ -127,9 +127,15 @@ def test_a_cell_that_the_call_does_not_ask_for_is_named(grid: MakeGrid, tmp_path
     made = grid(methods=("features", "full", "ia3"))
     location = packing_of(made, tmp_path)
     assert "ia3" in why(location, grid(methods=("features", "full")))
-    text = why(location, grid(methods=("features", "full", "ia3"), steps=4))
-    assert "full" in text
-    assert "ia3" in text
+
+
+def test_what_a_suite_no_longer_asks_for_is_named(grid: MakeGrid, tmp_path: Path) -> None:
+    """Not the method, which the suite still has."""
+    location = packing_of(grid(methods=("features", "full", "ia3"), seeds=2), tmp_path)
+    text = why(location, grid(methods=("features", "full", "ia3"), seeds=2, steps=4))
+    assert "steps=3" in text
+    assert "others" not in text  # the seeds of a method are named once
+    assert "seed=1" in why(location, grid(methods=("features", "full", "ia3")))
 
 
 @pytest.mark.parametrize(
