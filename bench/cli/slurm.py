@@ -40,19 +40,19 @@ LONGEST = 2_000
 
 @dataclass(frozen=True)
 class Needs:
-    """What the largest job of an array needs: cores, seconds and bytes of memory, where they are predicted; `cuda`, an
-    accelerator."""
+    """What the largest job of an array needs: cores, seconds and bytes of memory, where they are predicted; `gpus`,
+    one more than the highest number of an accelerator that a cell names, 0 without one."""
 
     cores: int
     seconds: float | None
     memory_bytes: float | None
-    cuda: bool = False
+    gpus: int = 0
 
     @property
     def options(self) -> dict[str, str]:
         """These as options of sbatch."""
         options = {"cpus-per-task": str(self.cores)}
-        if self.cuda:
+        if self.gpus:
             options["gres"] = "gpu:1"
         if self.memory_bytes is not None:
             options["mem"] = f"{math.ceil(self.memory_bytes / 2**20)}M"
@@ -123,12 +123,18 @@ def script(
     """The array script: each of the `jobs` runs `command` with its own --shard, in `folder`, and logs into `logs`.
 
     `asked` are options of sbatch that replace ours; `name` is that of the array, `comments` are lines about it. Errors:
-    UserError for a folder that a line cannot hold, and for an argument that is not UTF-8.
+    UserError for a folder that a line cannot hold, for an argument that is not UTF-8, and for an accelerator that a job
+    does not have.
     """
     for place in (folder, logs):
         check_line("the folder", str(place))
     if "\\" in str(logs):  # in --output it turns off %A and %a, and is left out
         raise UserError(f"the path of a log of Slurm cannot have a backslash ({logs}); choose another --out.")
+    if needs.gpus > 1 and not set(INSTEAD["gres"]) & set(asked):
+        raise UserError(
+            f"--device cuda:{needs.gpus - 1}: a job has one accelerator, which is its cuda:0; give --device cuda, or "
+            f"ask for more with --slurm gpus={needs.gpus}."
+        )
     for word in command:
         if any(unicodedata.category(letter) == "Cs" for letter in word):
             raise UserError(f"{printable(word, single_line=True)} is not UTF-8, so no script can hold it; rename it.")

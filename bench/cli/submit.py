@@ -159,7 +159,6 @@ def _packed(
 ) -> Plan:
     """Packs these cells by predicted seconds; where these cannot be predicted, by FLOPs, else by number."""
     from tunefront.bench.cli.outlook import seconds_of
-    from tunefront.bench.execution.engines import on_cuda
     from tunefront.bench.execution.packing import pack
     from tunefront.bench.forecast.forecast import predictions
     from tunefront.bench.suites.validate import check_device
@@ -194,7 +193,7 @@ def _packed(
         cores=workers * max(cell.config.threads for cell in cells),
         seconds=None if why_untimed else longest,
         memory_bytes=memory,
-        cuda=on_cuda(cells),
+        gpus=max(_gpus(cell.config.device) for cell in cells),
     )
     return Plan(
         suite=suite,
@@ -209,6 +208,16 @@ def _flops(record: Record) -> float:
     """Predicted FLOPs of training and of scoring the test and selection rows; at least 1: every cell takes time."""
     scored = (record.data.n_test or 0) + (record.data.n_selection or 0)
     return max(1.0, (record.flops.train or 0) + scored * (record.flops.inference_per_example or 0.0))
+
+
+def _gpus(device: str) -> int:
+    """How many accelerators a job must have to have this one.
+
+    >>> _gpus("cpu"), _gpus("cuda"), _gpus("cuda:1")
+    (0, 1, 2)
+    """
+    kind, _, number = device.partition(":")
+    return int(number or 0) + 1 if kind == "cuda" else 0
 
 
 def _end(seconds: Sequence[float], workers: int) -> float:

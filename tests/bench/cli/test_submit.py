@@ -191,6 +191,17 @@ def test_a_device_of_the_nodes_need_not_be_here(
     assert call(*SOME, "--device", "tpu", "--dry-run").exit_code == 2
 
 
+def test_a_job_has_one_accelerator_unless_more_are_asked_for(
+    call: Any, world: World, predicted: dict[str, float]
+) -> None:
+    result = call(*SOME, "--device", "cuda:1", "--dry-run")
+    assert result.exit_code == 2
+    assert "cuda:0" in result.stderr
+    asked = directives(call(*SOME, "--device", "cuda:1", "--dry-run", "--slurm", "gpus=2").stdout)
+    assert asked["gpus"] == "2"
+    assert directives(call(*SOME, "--device", "cuda:0", "--dry-run").stdout)["gres"] == "gpu:1"
+
+
 @pytest.mark.parametrize("typed", ["a b", "$(touch gone)", "it's", 'a"b', "a;b", "`x`", "#a", "%j", "*", "é"])
 def test_whatever_is_typed_is_quoted(
     call: Any, world: World, predicted: dict[str, float], tmp_path: Path, typed: str
