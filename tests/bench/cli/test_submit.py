@@ -58,17 +58,19 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 @pytest.fixture
 def predicted(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, float]:
-    """Instead of predictions: the seconds of each method by name, else 10."""
+    """Instead of predictions: the seconds of each method by name, else 10; its FLOPs are a billion per second."""
     seconds: dict[str, float] = {}
 
     def predictions(cells: Any, workers: int, on_status: Any, timed: bool = True) -> list[Any]:
         made = []
         for cell in cells:
             record = world.record(cell)
-            spent = record.seconds.model_copy(update={"train": seconds.get(cell.method.name, 10.0)})
+            taken = seconds.get(cell.method.name, 10.0)
+            spent = record.seconds.model_copy(update={"train": taken if timed else None})
+            flops = record.flops.model_copy(update={"train": int(1e9 * taken)})
             phases = {"forward": {"inputs": 3 * 2**30}}
             memory = record.memory.model_copy(update={"phases": phases})
-            made.append((cell, record.model_copy(update={"seconds": spent, "memory": memory})))
+            made.append((cell, record.model_copy(update={"seconds": spent, "memory": memory, "flops": flops})))
         return made
 
     monkeypatch.setattr(forecast, "predictions", predictions)
@@ -143,6 +145,41 @@ def test_cells_are_packed_by_predicted_seconds(
     sizes = sorted(len(job) for job in packing["jobs"])
     assert sizes == [2, 4]  # two long ones, and one with all short ones
     assert directives(text)["time"] == "00:41:00"  # three times 600 s, and 600 s, and 10 s for each of 2 or 4 cells
+
+
+def test_cells_are_packed_by_flops_where_no_seconds_are_predicted(
+    call: Any,
+    world: World,
+    predicted: dict[str, float],
+    sbatch: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    sbatch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    predicted |= {"ia3": 100.0, "full": 300.0}
+    assert call(*SOME, "--device", "cuda").exit_code == 0
+    text, packing = written(tmp_path / "results")
+    assert sorted(len(job) for job in packing["jobs"]) == [2, 4]
+    assert "time" not in directives(text)
+
+
+def test_cells_are_packed_by_number_where_nothing_is_predicted(
+    call: Any, world: World, sbatch: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise UserError("it cannot be predicted here.")
+
+    sbatch()
+    monkeypatch.setattr(forecast, "predictions", fails)
+    result = call(*SOME)
+    assert result.exit_code == 0
+    assert "it cannot be predicted here" in result.stdout
+    text, packing = written(tmp_path / "results")
+    assert [len(job) for job in packing["jobs"]] == [3, 3]
+    assert not {"time", "mem"} & directives(text).keys()
 
 
 def test_only_cells_without_a_record_are_packed_and_failed_ones_again(
