@@ -21,7 +21,8 @@ MEMORY_FACTOR, PROCESS_BYTES = 1.5, 2 * 2**30
 """--mem is so many times the predicted peaks, and these bytes for each process that runs cells: the libraries take a
 third of them, the rows and what the allocator does not give back the rest."""
 OURS = {
-    "array": "--jobs says how many jobs there are",
+    "array": "--jobs says how many jobs there are; `scontrol update JobId=N ArrayTaskThrottle=M` lets only M of array "
+    "N run at a time",
     "chdir": "jobs start in this folder, so that relative paths stay right",
     "wrap": "the script is what runs",
     "output": "the packing file and the logs of its jobs belong together",
@@ -184,4 +185,4 @@ def sbatch(path: Path, folder: Path, asked: Mapping[str, str | None]) -> str:
         said = " ".join(f"{done.stderr}\n{done.stdout}".split()) or f"exit code {done.returncode}"
         advice = "Correct it with --slurm, or with fewer --jobs if arrays or jobs of a user are limited."
         raise UserError(f"sbatch refused the script: {said[:LONGEST]}. {advice} {again}")
-    return f"{done.stderr.strip()}\n{done.stdout.strip()}".strip()
+    return f"{done.stderr.strip()}\n{done.stdout.strip()}".strip() or "sbatch took the script, and printed nothing"

@@ -322,11 +322,13 @@ def test_what_is_asked_for_counts_more_than_the_variables_of_sbatch(
 def test_what_sbatch_says_beside_the_number_of_the_job_is_shown(
     call: Any, world: World, predicted: dict[str, float], sbatch: Make
 ) -> None:
-    sbatch("#!/bin/sh\necho 'sbatch: the account has 3 hours left' >&2\necho Submitted batch job 42\n")
+    program = sbatch("#!/bin/sh\necho 'sbatch: the account has 3 hours left' >&2\necho Submitted batch job 42\n")
     result = call(*SOME)
     assert result.exit_code == 0
     assert "the account has 3 hours left" in result.stdout
     assert "Submitted batch job 42" in result.stdout
+    program.write_text("#!/bin/sh\n")
+    assert all(call(*SOME).stdout.splitlines())
 
 
 def test_an_array_that_is_too_large_can_be_corrected(
