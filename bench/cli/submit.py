@@ -67,7 +67,7 @@ def submit(
     mistake in the call, or if sbatch refuses the script, which is kept.
     """
     errors = Console(stderr=True)
-    stopped = "Stopped; nothing was submitted."
+    stopped = "Stopped; unless sbatch had the script already (see `squeue --me`), nothing was submitted."
     with handle_errors(errors, debug, stopped=stopped, prints=True), warnings_on(errors):
         quiet_libraries()
         out = location("--out", out)

@@ -331,6 +331,15 @@ def test_what_sbatch_says_beside_the_number_of_the_job_is_shown(
     assert all(call(*SOME).stdout.splitlines())
 
 
+def test_an_interruption_does_not_claim_what_only_sbatch_knows(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    sbatch("#!/bin/sh\nkill -INT $PPID\nsleep 0.2\necho Submitted batch job 42\n")
+    result = call(*SOME)
+    assert result.exit_code == 130
+    assert "squeue" in result.stderr
+
+
 def test_an_array_that_is_too_large_can_be_corrected(
     call: Any, world: World, predicted: dict[str, float], sbatch: Make
 ) -> None:
