@@ -250,6 +250,14 @@ PlanFirst = Annotated[
         help="Predict costs first; the report shows them next to the measured ones. Suite `own` does.",
     ),
 ]
+JobsPlan = Annotated[
+    bool | None,
+    typer.Option(
+        "--plan/--no-plan",
+        help="Each job predicts the costs of its cells first; the report shows them next to the measured ones. With "
+        "suite `own` jobs do.",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 Results = Annotated[str, typer.Argument(help="A results folder or its fsspec URL.", metavar="RESULTS")]

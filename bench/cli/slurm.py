@@ -21,15 +21,17 @@ MEMORY_FACTOR, PROCESS_BYTES = 1.5, 2 * 2**30
 """--mem is so many times the predicted peaks, and these bytes for each process that runs cells: the libraries take a
 third of them, the rows and what the allocator does not give back the rest."""
 OURS = {
-    "array": "--jobs says how many jobs there are",
+    "array": "--jobs says how many jobs there are; `scontrol update JobId=N ArrayTaskThrottle=M` lets only M of array "
+    "N run at a time",
     "chdir": "jobs start in this folder, so that relative paths stay right",
     "wrap": "the script is what runs",
     "output": "the packing file and the logs of its jobs belong together",
 }
 """Options of sbatch that a call cannot set, with the reason."""
 INSTEAD = {
+    "cpus-per-task": ("cpus-per-task", "cpus-per-gpu"),
     "mem": ("mem", "mem-per-cpu", "mem-per-gpu"),
-    "gres": ("gres", "gpus", "gpus-per-node", "gpus-per-task"),
+    "gres": ("gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task"),
 }
 """An option that we set -> those of which any takes its place; by default only itself."""
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
@@ -39,19 +41,19 @@ LONGEST = 2_000
 
 @dataclass(frozen=True)
 class Needs:
-    """What the largest job of an array needs: cores, seconds and bytes of memory, where they are predicted; `cuda`, an
-    accelerator."""
+    """What the largest job of an array needs: cores, seconds and bytes of memory, where they are predicted; `gpus`,
+    one more than the highest number of an accelerator that a cell names, 0 without one."""
 
     cores: int
     seconds: float | None
     memory_bytes: float | None
-    cuda: bool = False
+    gpus: int = 0
 
     @property
     def options(self) -> dict[str, str]:
         """These as options of sbatch."""
         options = {"cpus-per-task": str(self.cores)}
-        if self.cuda:
+        if self.gpus:
             options["gres"] = "gpu:1"
         if self.memory_bytes is not None:
             options["mem"] = f"{math.ceil(self.memory_bytes / 2**20)}M"
@@ -88,8 +90,10 @@ def read_options(texts: Sequence[str]) -> dict[str, str | None]:
                 f"--slurm needs NAME=VALUE with the long name of an option of sbatch, such as partition=gpu or "
                 f"cpus-per-task=4; got {shown!r}."
             )
-        if name in OURS:
-            raise UserError(f"--slurm cannot set {name}: {OURS[name]}.")
+        # sbatch completes the start of a name
+        ours = next((full for full in OURS if full.startswith(name) and len(name) > 1), None)
+        if ours is not None:
+            raise UserError(f"--slurm cannot set {ours}: {OURS[ours]}.")
         check_line(f"--slurm {name}", value)
         options[name] = value.strip(" ") if equals else None
     return options
@@ -120,10 +124,21 @@ def script(
     """The array script: each of the `jobs` runs `command` with its own --shard, in `folder`, and logs into `logs`.
 
     `asked` are options of sbatch that replace ours; `name` is that of the array, `comments` are lines about it. Errors:
-    UserError for a folder that a line cannot hold.
+    UserError for a folder that a line cannot hold, for an argument that is not UTF-8, and for an accelerator that a job
+    does not have.
     """
     for place in (folder, logs):
         check_line("the folder", str(place))
+    if "\\" in str(logs):  # in --output it turns off %A and %a, and is left out
+        raise UserError(f"the path of a log of Slurm cannot have a backslash ({logs}); choose another --out.")
+    if needs.gpus > 1 and not set(INSTEAD["gres"]) & set(asked):
+        raise UserError(
+            f"--device cuda:{needs.gpus - 1}: a job has one accelerator, which is its cuda:0; give --device cuda, or "
+            f"ask for more with --slurm gpus={needs.gpus}."
+        )
+    for word in command:
+        if any(unicodedata.category(letter) == "Cs" for letter in word):
+            raise UserError(f"{printable(word, single_line=True)} is not UTF-8, so no script can hold it; rename it.")
     own = {
         "job-name": re.sub(r"[^A-Za-z0-9._-]+", "-", f"tunefront-{name}")[:80],
         "array": f"1-{jobs}",
@@ -139,6 +154,7 @@ def script(
             "#!/bin/bash",
             *(_directive(option, value) for option, value in {**own, **ours, **asked}.items()),
             *(f"# {line}" for line in comments),
+            ': "${SLURM_ARRAY_TASK_ID:?give this script to sbatch}"',
             f"exec {run}",
             "",
         ]
@@ -150,19 +166,23 @@ def _directive(name: str, value: str | None) -> str:
     return f"#SBATCH --{name}" + ("" if value is None else f"={shlex.quote(value)}".replace("\\", "\\\\"))
 
 
-def sbatch(path: Path, folder: Path) -> str:
-    """Submits a script; returns what sbatch prints. UserError if there is no sbatch, or if it refuses the script."""
+def sbatch(path: Path, folder: Path, asked: Mapping[str, str | None]) -> str:
+    """Submits a script; returns what sbatch prints. The options `asked` for are in its call too: there they count more
+    than variables such as SBATCH_PARTITION. UserError if there is no sbatch, or if it refuses the script."""
     program = which("sbatch")
     again = f"The script is {path}; submit it from {folder} with: sbatch {shlex.quote(str(path))}"
     if program is None:
         raise UserError(f"there is no sbatch on this machine's PATH, so nothing was submitted. {again}")
+    options = [f"--{name}" + ("" if value is None else f"={value}") for name, value in asked.items()]
+    call = [program, *options, str(path)]
     try:
         done = subprocess.run(
-            [program, str(path)], cwd=folder, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
+            call, cwd=folder, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL
         )
     except OSError as error:
         raise UserError(f"{program} cannot be started ({error.strerror}). {again}") from error
     if done.returncode != 0:
         said = " ".join(f"{done.stderr}\n{done.stdout}".split()) or f"exit code {done.returncode}"
-        raise UserError(f"sbatch refused the script: {said[:LONGEST]}. Correct it with --slurm. {again}")
-    return done.stdout.strip()
+        advice = "Correct it with --slurm, or with fewer --jobs if arrays or jobs of a user are limited."
+        raise UserError(f"sbatch refused the script: {said[:LONGEST]}. {advice} {again}")
+    return f"{done.stderr.strip()}\n{done.stdout.strip()}".strip() or "sbatch took the script, and printed nothing"

@@ -53,6 +53,7 @@ def submit(
     out: options.SubmitOut = "results",
     workers: options.JobWorkers = 1,
     keep: options.Kept = None,
+    plan_first: options.JobsPlan = None,
     dry_run: options.ShowScript = False,
     debug: options.Debug = False,
 ) -> None:
@@ -66,7 +67,7 @@ def submit(
     mistake in the call, or if sbatch refuses the script, which is kept.
     """
     errors = Console(stderr=True)
-    stopped = "Stopped; nothing was submitted."
+    stopped = "Stopped; unless sbatch had the script already (see `squeue --me`), nothing was submitted."
     with handle_errors(errors, debug, stopped=stopped, prints=True), warnings_on(errors):
         quiet_libraries()
         out = location("--out", out)
@@ -76,7 +77,7 @@ def submit(
         plan = _plan(texts, suite, out, keep is not None, workers, jobs, errors)
         if plan is None:
             return
-        own_options = _as_typed(texts, suite, out, workers, keep is not None)
+        own_options = _as_typed(texts, suite, out, workers, keep is not None, plan_first)
         made = _array(plan, own_options, out, asked)
         if dry_run:
             print_raw(made.script.rstrip("\n"))
@@ -84,7 +85,7 @@ def submit(
         made.write()
         print_plain(Console(), plan.summary)
         print_plain(Console(), f"script: {made.path}")
-        print_plain(Console(), sbatch(made.path, Path.cwd()))
+        print_plain(Console(), sbatch(made.path, Path.cwd(), asked))
         print_plain(Console(), f"when all jobs have ended: {_report_command(out)}")
 
 
@@ -136,10 +137,11 @@ def _plan(
         display.preparing("looking for records")
         shared, store = Shared(), Store(out)
         identities = {identity.key: (cell, identity) for cell in cells for identity in [Identity.of(cell, shared)]}
+        known = store.read_all(identities)
         missing = [
             (cell, identity)
             for key, (cell, identity) in identities.items()
-            if not is_complete(store.read(key), cell, store)
+            if not is_complete(known.get(key), cell, store)
         ]
         if not missing:
             text = f"{plural(len(identities), 'cell')}: all are recorded in {out}, so nothing is submitted."
@@ -157,7 +159,6 @@ def _packed(
 ) -> Plan:
     """Packs these cells by predicted seconds; where these cannot be predicted, by FLOPs, else by number."""
     from tunefront.bench.cli.outlook import seconds_of
-    from tunefront.bench.execution.engines import on_cuda
     from tunefront.bench.execution.packing import pack
     from tunefront.bench.forecast.forecast import predictions
     from tunefront.bench.suites.validate import check_device
@@ -192,7 +193,7 @@ def _packed(
         cores=workers * max(cell.config.threads for cell in cells),
         seconds=None if why_untimed else longest,
         memory_bytes=memory,
-        cuda=on_cuda(cells),
+        gpus=max(_gpus(cell.config.device) for cell in cells),
     )
     return Plan(
         suite=suite,
@@ -209,6 +210,16 @@ def _flops(record: Record) -> float:
     return max(1.0, (record.flops.train or 0) + scored * (record.flops.inference_per_example or 0.0))
 
 
+def _gpus(device: str) -> int:
+    """How many accelerators a job must have to have this one.
+
+    >>> _gpus("cpu"), _gpus("cuda"), _gpus("cuda:1")
+    (0, 1, 2)
+    """
+    kind, _, number = device.partition(":")
+    return int(number or 0) + 1 if kind == "cuda" else 0
+
+
 def _end(seconds: Sequence[float], workers: int) -> float:
     """When cells of these seconds have ended, if so many run at a time."""
     from tunefront.bench.execution.packing import pack
@@ -216,7 +227,9 @@ def _end(seconds: Sequence[float], workers: int) -> float:
     return max(sum(seconds[place] for place in slot) for slot in pack(seconds, [""] * len(seconds), workers))
 
 
-def _as_typed(texts: Texts, suite: str | None, out: str, workers: int, keep: bool) -> list[str]:
+def _as_typed(
+    texts: Texts, suite: str | None, out: str, workers: int, keep: bool, plan_first: bool | None
+) -> list[str]:
     """The arguments of `tunefront run` for the same cells."""
     arguments = ["run"]
     if suite is not None:
@@ -226,6 +239,7 @@ def _as_typed(texts: Texts, suite: str | None, out: str, workers: int, keep: boo
         for value in [given] if isinstance(given, str) else given or ():
             arguments += [f"--{option.name}={value}"] if value.startswith("-") else [f"--{option.name}", value]
     arguments += ["--keep", "checkpoints"] if keep else []
+    arguments += [] if plan_first is None else ["--plan" if plan_first else "--no-plan"]
     return [*arguments, "--out", out, "--workers", str(workers)]
 
 
@@ -269,7 +283,7 @@ def _array(plan: Plan, arguments: Sequence[str], out: str, asked: dict[str, str 
     place = f"{out.rstrip('/')}/jobs/{digest}"
     local = local_folder(place)
     beside = (Path("tunefront-jobs") / digest if local is None else local).absolute()
-    comments = [f"{plan.summary}."]
+    comments = [f"{plan.summary.removesuffix('.')}."]
     if plan.needs.seconds is not None:
         start = f"{START_SECONDS // 60} minutes and {plural(CELL_SECONDS, 'second')} a cell"
         comments.append(f"--time is {TIME_FACTOR} times the predicted seconds of the longest job, and {start}.")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -24,6 +24,8 @@ FILE = "packing.json"
 """The name of the file."""
 VERSION = 1
 """Of the form of the file."""
+COMPARED = 20
+"""The most cells that are compared with all cells of a call, to name what differs."""
 PRINT = "fingerprints."
 """Prefix of a fingerprint's name among the ingredients of a cell."""
 NAMED = 3
@@ -77,14 +79,21 @@ def _together(
     return packed if sum(map(bool, packed)) == min(jobs, len(order)) else None
 
 
-class _Content(BaseModel):
+class _Head(BaseModel):
+    """What every version of the file has: that of its form, and of the tunefront that wrote it."""
+
+    model_config = ConfigDict(strict=True)
+
+    version: int
+    tunefront: str
+
+
+class _Content(_Head):
     """The content of the file: keys per job, and the ingredients of each cell as places in `values` by name, since many
     cells have the same ones; null for an ingredient that it lacks."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
-    version: int
-    tunefront: str
     jobs: list[list[str]]
     values: dict[str, list[Any]]  # Any: scalars and mappings of them, as in JSON
     cells: dict[str, list[Count]]
@@ -110,18 +119,18 @@ class Packing:
     @classmethod
     def read(cls, location: str) -> Self:
         """The packing in a file, given by its path or fsspec URL; UserError if it cannot be read, or is none."""
+        written, shown = _bytes(location), printable(location, single_line=True)
         try:
-            content = _Content.model_validate_json(_bytes(location))
+            head = _Head.model_validate_json(written)
+            content = _Content.model_validate_json(written) if head.version == VERSION else None
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
             why = f"{'.'.join(map(str, first['loc']))[:200]}: {first['msg']}".lstrip(": ")
+            raise UserError(f"{shown} is not a packing file of `tunefront submit` ({why}).") from error
+        if content is None:
             raise UserError(
-                f"{printable(location, single_line=True)} is not a packing file of `tunefront submit` ({why})."
-            ) from error
-        if content.version != VERSION:
-            raise UserError(
-                f"{location} was written by tunefront {content.tunefront[:40]} in another form (version "
-                f"{content.version}, this one reads {VERSION}); install the same tunefront on every machine."
+                f"{shown} was written by tunefront {head.tunefront[:40]} in another form (version {head.version}, this "
+                f"one reads {VERSION}); install the same tunefront on every machine."
             )
         names = list(content.values)
         try:
@@ -134,9 +143,10 @@ class Packing:
                 for key, places in content.cells.items()
             }
         except (IndexError, ValueError) as error:
-            raise UserError(f"{location} is damaged: its cells do not fit its values; submit again.") from error
-        if unlisted := {key for job in content.jobs for key in job} - set(ingredients):
-            raise UserError(f"{location} is damaged: it does not describe cell {min(unlisted)[:12]}; submit again.")
+            raise UserError(f"{shown} is damaged: its cells do not fit its values; submit again.") from error
+        listed = {key for job in content.jobs for key in job}
+        if unknown := [key for key in listed if not _describes_a_cell(ingredients.get(key, {}))]:
+            raise UserError(f"{shown} is damaged: it does not describe cell {min(unknown)[:12]}; submit again.")
         return cls(tuple(map(tuple, content.jobs)), ingredients, location)
 
     def content(self) -> bytes:
@@ -194,6 +204,7 @@ class PackedJob:
 
     def _why_missing(self, missing: Sequence[str], here: Iterable[Mapping[str, Any]]) -> str:
         """The message about listed cells that are not here: in what these differ, or which are not asked for."""
+        here = list(here)
         same = {_asked(ingredients): ingredients for ingredients in here}
         differing: dict[str, None] = {}
         unknown: list[Mapping[str, Any]] = []
@@ -206,9 +217,9 @@ class PackedJob:
                 differing |= dict.fromkeys(differences(there, found))
         reasons = list(differing)
         if unknown:
-            named = ", ".join(f"{cell['method']} on {cell['backbone']} and {cell['task']}" for cell in unknown[:NAMED])
-            more = f" and {len(unknown) - NAMED:,} more" if len(unknown) > NAMED else ""
-            reasons.append(f"the suite and the options of this call do not have {named}{more}")
+            names = list(dict.fromkeys(_named(cell, here) for cell in unknown[:COMPARED]))
+            more = " and others" if len(names) > NAMED or len(unknown) > COMPARED else ""
+            reasons.append(f"the suite and the options of this call do not have {', '.join(names[:NAMED])}{more}")
         count = f"{len(missing):,} of the {len(self.packing.jobs[self.shard.number - 1]):,} cells"
         return (
             f"{count} that {self.packing.location} lists for job {self.shard} would be other cells on this machine: "
@@ -223,10 +234,34 @@ def flat(ingredients: Mapping[str, Any]) -> dict[str, Any]:  # Any: as in `Ident
     return flat | {f"{PRINT}{name}": value for name, value in ingredients.get("fingerprints", {}).items()}
 
 
+def _describes_a_cell(ingredients: Mapping[str, Any]) -> bool:  # Any: as in `_Content`
+    """Whether these ingredients have what a message about a cell names."""
+    named = all(isinstance(ingredients.get(name), str) for name in ("method", "backbone", "task"))
+    return named and isinstance(ingredients.get("versions"), dict)
+
+
 def _asked(ingredients: Mapping[str, Any]) -> str:
     """What a call asks for: the ingredients that do not depend on the machine."""
     fixed = {name for name in ingredients if name in ("versions", "schema_version") or name.startswith(PRINT)}
     return repr(sorted((name, _sorted(value)) for name, value in ingredients.items() if name not in fixed))
+
+
+def _named(cell: Mapping[str, Any], here: Iterable[Mapping[str, Any]]) -> str:  # Any: as in `_Content`
+    """A cell that no call here asks for, with its values that the most similar one here does not have."""
+    place, asked = ("method", "backbone", "task"), _values(cell)
+    similar = [_values(other) for other in here if all(other[name] == cell[name] for name in place)]
+    missing = min(
+        ([name for name, value in asked.items() if other.get(name) != value] for other in similar), key=len, default=[]
+    )
+    text = f"{cell['method']} on {cell['backbone']} and {cell['task']}"
+    return f"{text} with {' '.join(f'{name}={asked[name]}' for name in missing[:NAMED])}" if missing else text
+
+
+def _values(ingredients: Mapping[str, Any]) -> dict[str, Any]:  # Any: as in `_Content`
+    """What a call asks for, with the fields of the recipe and of the settings beside the others."""
+    groups = [ingredients.get(name) for name in ("recipe", "settings")]
+    single = {name: ingredients.get(name) for name in ("shots", "draw_seed", "seed", "template")}
+    return single | {name: value for group in groups if isinstance(group, Mapping) for name, value in group.items()}
 
 
 def _sorted(value: object) -> object:
@@ -254,17 +289,20 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> Iterator[s
 
 def _bytes(location: str) -> bytes:
     """The bytes of a file or URL; UserError if there is none, or if it cannot be read."""
-    if local_folder(location) is not None:
+    folder = local_folder(location)
+    with nullcontext() if folder is not None else url_errors(location, "read"):
         try:
-            return read_regular(Path(local_folder(location) or location))
+            return read_regular(folder) if folder is not None else _fetched(location)
         except FileNotFoundError as error:
             raise UserError(
                 f"there is no packing file {printable(location, single_line=True)} here; `tunefront submit` writes it, "
                 "and every job needs the same path to it."
             ) from error
-    with url_errors(location, "read"):
-        import fsspec
 
-        with fsspec.open(location, "rb") as file:
-            content: bytes = file.read()
+
+def _fetched(url: str) -> bytes:
+    import fsspec
+
+    with fsspec.open(url, "rb") as file:
+        content: bytes = file.read()
     return content

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import platform
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -29,13 +30,31 @@ def versions(further: tuple[str, ...] = ()) -> dict[str, str]:
 
 @functools.cache
 def cpu_model() -> str:
-    """The processor's name, as reported by the system."""
+    """The processor's name, as reported by the system; with the numbers of its maker and cores where these are what
+    tells processors apart, as on Linux with ARM."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or platform.machine())
+    known: dict[str, dict[str, None]] = {}  # per field its values, in order
+    for field, _, value in (line.partition(":") for line in lines):
+        known.setdefault(field.strip(), {})[value.strip()] = None
+    named = known.get("model name") or known.get("cpu") or {_apple_model(): None}
+    name = next(iter(named)) or platform.processor() or platform.machine()
+    if not {"CPU implementer", "CPU part"} <= known.keys():
+        return name
+    return f"{name} (implementer {' '.join(known['CPU implementer'])}, parts {' '.join(known['CPU part'])})"
+
+
+def _apple_model() -> str:
+    """The processor's name on macOS, for which Python knows only `arm`; empty elsewhere."""
+    if sys.platform != "darwin":
+        return ""
+    try:
+        command = ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return ""
 
 
 def host() -> str | None:

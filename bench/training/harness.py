@@ -202,7 +202,8 @@ class MeasuringHarness:
         for path, tensor in self.model.state_dict().items():
             if not path.startswith("head."):
                 weights.update(path.encode() + tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
-        arithmetic = {"device": self.device.type, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
+        device = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
+        arithmetic = {"device": device, "threads": torch.get_num_threads(), "dtype": self.recipe.dtype}
         parts = [
             FORMAT,
             name,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tunefront.reports.compare.checks import find_timing_mismatch, group_by
 from tunefront.reports.compare.factors import draw_of
 from tunefront.reports.compare.statistics import finite_values
+from tunefront.reports.names import join_names
 
 if TYPE_CHECKING:
     from tunefront.bench.records import Record
@@ -74,8 +75,7 @@ def cost_changes(pairs: Sequence[Pair]) -> list[CostChange]:
     """
     found = []
     for one in pairs:
-        sides = [[record for runs in side.values() for record in runs] for side in (one.old, one.new)]
-        uneven = find_timing_mismatch([*sides[0], *sides[1]]) is not None
+        sides, uneven = _sides(one), _why_untimed(one) is not None
         for cost in COSTS:
             if cost.noisy and uneven:
                 continue
@@ -86,6 +86,26 @@ def cost_changes(pairs: Sequence[Pair]) -> list[CostChange]:
             if abs(new - old) > least * max(abs(old), abs(new)):
                 found.append(CostChange(one.label, *one.place, cost.name, cost.unit, old, new, cost.noisy))
     return found
+
+
+def untimed_notes(pairs: Sequence[Pair]) -> list[str]:
+    """Whose times are not compared, and why: else one would take them for unchanged."""
+    whys = group_by(pairs, _why_untimed)
+    return [
+        f"Times of {join_names(list(dict.fromkeys(one.label for one in group)))} are not compared: {why}."
+        for why, group in whys.items()
+        if why is not None
+    ]
+
+
+def _why_untimed(one: Pair) -> str | None:
+    old, new = _sides(one)
+    return find_timing_mismatch([*old, *new])
+
+
+def _sides(one: Pair) -> list[list[Record]]:
+    """The old and the new records."""
+    return [[record for runs in side.values() for record in runs] for side in (one.old, one.new)]
 
 
 def _means(old: Sequence[Record], new: Sequence[Record], cost: _Cost) -> tuple[float | None, float | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from tunefront.bench.errors import UserError
 from tunefront.reports.compare.checks import group_by
 from tunefront.reports.compare.difference.checkpoints import Checkpoint, compare_all
-from tunefront.reports.compare.difference.costs import CostChange, cost_changes
+from tunefront.reports.compare.difference.costs import CostChange, cost_changes, untimed_notes
 from tunefront.reports.compare.difference.methods import MethodChange, Read, judge
 from tunefront.reports.compare.difference.pairs import Lost, Pair, Paired, Refused, pair, what_changed
 from tunefront.reports.compare.difference.runs import BothAnswers, task_runs
@@ -101,19 +101,20 @@ def diff(
         for side in (before, after)
         if side.replaced
     ]
+    pairs = [one for one, _ in kept]
     return Difference(
         methods=tuple(judge(kept, tolerance)),
         lost=paired.lost,
         checkpoints=tuple(found),
-        costs=tuple(cost_changes([one for one, _ in kept])),
+        costs=tuple(cost_changes(pairs)),
         refused=(*paired.refused, *refused),
         only_old=paired.only_old,
         only_new=paired.only_new,
-        changed=what_changed([one for one, _ in kept]),
+        changed=what_changed(pairs),
         tolerance=tolerance,
         guards="checkpoints" if checkpoints else "methods",
         records=(len(before.records), len(after.records)),
-        notes=tuple(notes),
+        notes=(*notes, *untimed_notes(pairs)),
     )
 
 

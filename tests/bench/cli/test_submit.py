@@ -21,6 +21,7 @@ from tunefront import run
 from tunefront.bench.cli.slurm import Needs, duration, read_options, script
 from tunefront.bench.errors import UserError
 from tunefront.bench.forecast import forecast
+from tunefront.bench.records import store
 from tunefront.bench.records.store import Store
 
 Make = Callable[..., Path]
@@ -57,17 +58,19 @@ def sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Make:
 
 @pytest.fixture
 def predicted(monkeypatch: pytest.MonkeyPatch, world: World) -> dict[str, float]:
-    """Instead of predictions: the seconds of each method by name, else 10."""
+    """Instead of predictions: the seconds of each method by name, else 10; its FLOPs are a billion per second."""
     seconds: dict[str, float] = {}
 
     def predictions(cells: Any, workers: int, on_status: Any, timed: bool = True) -> list[Any]:
         made = []
         for cell in cells:
             record = world.record(cell)
-            spent = record.seconds.model_copy(update={"train": seconds.get(cell.method.name, 10.0)})
+            taken = seconds.get(cell.method.name, 10.0)
+            spent = record.seconds.model_copy(update={"train": taken if timed else None})
+            flops = record.flops.model_copy(update={"train": int(1e9 * taken)})
             phases = {"forward": {"inputs": 3 * 2**30}}
             memory = record.memory.model_copy(update={"phases": phases})
-            made.append((cell, record.model_copy(update={"seconds": spent, "memory": memory})))
+            made.append((cell, record.model_copy(update={"seconds": spent, "memory": memory, "flops": flops})))
         return made
 
     monkeypatch.setattr(forecast, "predictions", predictions)
@@ -144,6 +147,41 @@ def test_cells_are_packed_by_predicted_seconds(
     assert directives(text)["time"] == "00:41:00"  # three times 600 s, and 600 s, and 10 s for each of 2 or 4 cells
 
 
+def test_cells_are_packed_by_flops_where_no_seconds_are_predicted(
+    call: Any,
+    world: World,
+    predicted: dict[str, float],
+    sbatch: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import torch
+
+    sbatch()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    predicted |= {"ia3": 100.0, "full": 300.0}
+    assert call(*SOME, "--device", "cuda").exit_code == 0
+    text, packing = written(tmp_path / "results")
+    assert sorted(len(job) for job in packing["jobs"]) == [2, 4]
+    assert "time" not in directives(text)
+
+
+def test_cells_are_packed_by_number_where_nothing_is_predicted(
+    call: Any, world: World, sbatch: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise UserError("it cannot be predicted here.")
+
+    sbatch()
+    monkeypatch.setattr(forecast, "predictions", fails)
+    result = call(*SOME)
+    assert result.exit_code == 0
+    assert "it cannot be predicted here" in result.stdout
+    text, packing = written(tmp_path / "results")
+    assert [len(job) for job in packing["jobs"]] == [3, 3]
+    assert not {"time", "mem"} & directives(text).keys()
+
+
 def test_only_cells_without_a_record_are_packed_and_failed_ones_again(
     call: Any, world: World, predicted: dict[str, float], sbatch: Make, tmp_path: Path
 ) -> None:
@@ -169,6 +207,8 @@ def test_what_is_requested_follows_from_the_cells_and_can_be_replaced(
     assert (asked["cpus-per-task"], asked["mem-per-cpu"], asked["time"]) == ("16", "2G", "1-00:00:00")
     assert "mem" not in asked
     assert asked["exclusive"] == ""
+    asked = directives(call(*three, "--slurm", "cpus-per-gpu=4", "--slurm", "gpus-per-socket=1").stdout)
+    assert "cpus-per-task" not in asked  # sbatch takes one of the two
 
 
 def test_a_device_of_the_nodes_need_not_be_here(
@@ -183,11 +223,23 @@ def test_a_device_of_the_nodes_need_not_be_here(
     assert asked["gres"] == "gpu:1"
     assert "time" not in asked
     assert "not predicted" in result.stdout
+    assert ".." not in result.stdout  # the reason is a sentence already
     assert "gres" not in directives(call(*SOME, "--device", "cuda", "--dry-run", "--slurm", "gpus=2").stdout)
     assert call(*SOME, "--device", "tpu", "--dry-run").exit_code == 2
 
 
-@pytest.mark.parametrize("typed", ["a b", "$(touch gone)", "it's", 'a"b', "a;b", "a\\b", "`x`", "#a", "%j", "*", "é"])
+def test_a_job_has_one_accelerator_unless_more_are_asked_for(
+    call: Any, world: World, predicted: dict[str, float]
+) -> None:
+    result = call(*SOME, "--device", "cuda:1", "--dry-run")
+    assert result.exit_code == 2
+    assert "cuda:0" in result.stderr
+    asked = directives(call(*SOME, "--device", "cuda:1", "--dry-run", "--slurm", "gpus=2").stdout)
+    assert asked["gpus"] == "2"
+    assert directives(call(*SOME, "--device", "cuda:0", "--dry-run").stdout)["gres"] == "gpu:1"
+
+
+@pytest.mark.parametrize("typed", ["a b", "$(touch gone)", "it's", 'a"b', "a;b", "`x`", "#a", "%j", "*", "é"])
 def test_whatever_is_typed_is_quoted(
     call: Any, world: World, predicted: dict[str, float], tmp_path: Path, typed: str
 ) -> None:
@@ -209,6 +261,7 @@ def test_whatever_is_typed_is_quoted(
     [
         *("", " ", "=", "=x", "partition=", "a\nb", "comment=a\nb", "comment=a\0b", "comment=a\r#SBATCH --wrap=x"),
         *("-p gpu", "p u=1", "array=1-3", "wrap=ls", "chdir=/", "output=x", "partition\u2028=x"),
+        *("arr=1-3", "--outp=x", "ch=/", "wra=ls"),  # sbatch completes the start of a name
         "comment=" + "x" * 5_000,
     ],
 )
@@ -218,6 +271,80 @@ def test_a_wrong_option_of_slurm_exits_2_in_one_paragraph(call: Any, world: Worl
     assert len(result.stderr.splitlines()) == 1
     assert "--slurm" in result.stderr
     assert not (tmp_path / "results").exists()
+
+
+def test_a_backslash_is_quoted_but_not_in_the_path_of_a_log(
+    call: Any, world: World, predicted: dict[str, float], tmp_path: Path
+) -> None:
+    """In --output a backslash turns off %A and %a, and is left out: all jobs would write one file elsewhere."""
+    result = call(*SOME, "--dry-run", "--slurm", "comment=a\\b")
+    assert shlex.split(directives(result.stdout)["comment"].replace("\\\\", "\\")) == ["a\\b"]
+    result = call(*SOME, "--out", "a\\b")
+    assert result.exit_code == 2
+    assert "--out" in result.stderr
+    assert not (tmp_path / "a\\b").exists()
+
+
+def test_an_argument_that_no_script_can_hold_is_refused(
+    call: Any, world: World, predicted: dict[str, float], tmp_path: Path
+) -> None:
+    suite = tmp_path / os.fsdecode(b"caf\xe9.toml")
+    suite.write_text('methods = ["ia3"]\nbackbones = ["tiny"]\ntasks = ["docstrings/kind"]\n')
+    for more in ([], ["--dry-run"]):
+        result = call("submit", suite.name, "--jobs", "1", *more)
+        assert result.exit_code == 2
+        assert "UTF-8" in result.stderr
+        assert not result.stdout
+    assert not (tmp_path / "results").exists()
+
+
+def test_a_script_that_sbatch_did_not_start_runs_nothing(tmp_path: Path) -> None:
+    needs = Needs(cores=1, seconds=None, memory_bytes=None)
+    text = script(["touch", "ran"], needs, 2, {}, "quick", tmp_path, tmp_path, [])
+    environment = {name: value for name, value in os.environ.items() if name != "SLURM_ARRAY_TASK_ID"}
+    done = subprocess.run(
+        ["bash", "-c", text.replace("--shard", "--")], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode != 0
+    assert "sbatch" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_asked_for_counts_more_than_the_variables_of_sbatch(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    """Variables such as SBATCH_PARTITION replace what a script says, but not what stands in the call of sbatch."""
+    sbatch('#!/bin/sh\nprintf "<%s>" "$@"\n')
+    result = call(*SOME, "--slurm", "partition=gpu", "--slurm", "exclusive", "--slurm", "comment=a b")
+    assert "<--partition=gpu><--exclusive><--comment=a b><" in result.stdout
+
+
+def test_what_sbatch_says_beside_the_number_of_the_job_is_shown(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    program = sbatch("#!/bin/sh\necho 'sbatch: the account has 3 hours left' >&2\necho Submitted batch job 42\n")
+    result = call(*SOME)
+    assert result.exit_code == 0
+    assert "the account has 3 hours left" in result.stdout
+    assert "Submitted batch job 42" in result.stdout
+    program.write_text("#!/bin/sh\n")
+    assert all(call(*SOME).stdout.splitlines())
+
+
+def test_an_interruption_does_not_claim_what_only_sbatch_knows(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    sbatch("#!/bin/sh\nkill -INT $PPID\nsleep 0.2\necho Submitted batch job 42\n")
+    result = call(*SOME)
+    assert result.exit_code == 130
+    assert "squeue" in result.stderr
+
+
+def test_an_array_that_is_too_large_can_be_corrected(
+    call: Any, world: World, predicted: dict[str, float], sbatch: Make
+) -> None:
+    sbatch("#!/bin/sh\necho 'Batch job submission failed: Invalid job array specification' >&2\nexit 1\n")
+    assert "--jobs" in call(*SOME).stderr
 
 
 def test_without_sbatch_the_script_is_kept_and_named(
@@ -267,6 +394,35 @@ def test_a_url_gets_the_packing_file_and_this_folder_the_script(
     assert packing.parent.name == path.parent.name
     arguments = shlex.split(path.read_text().splitlines()[-1])
     assert arguments[arguments.index("--packed") + 1] == f"{url}/jobs/{path.parent.name}/packing.json"
+
+
+def test_records_at_a_url_are_looked_for_together(
+    call: Any,
+    world: World,
+    predicted: dict[str, float],
+    sbatch: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One by one, thousands of cells would be as many requests, one after another."""
+    asked: list[int] = []
+    read = store.read_contents
+
+    def counted(remote: Any, folder: str, names: Any) -> Any:
+        asked.append(len(names))
+        return read(remote, folder, names)
+
+    monkeypatch.setattr(store, "read_contents", counted)
+    assert call(*SOME, "--out", f"simplecache::file://{tmp_path}/bucket", "--dry-run").exit_code == 0
+    assert asked == [6]
+
+
+@pytest.mark.parametrize("option", [["--plan"], ["--no-plan"], []])
+def test_jobs_predict_their_costs_as_a_run_does(
+    call: Any, world: World, predicted: dict[str, float], option: list[str]
+) -> None:
+    (last,) = [line for line in call(*SOME, "--dry-run", *option).stdout.splitlines() if line.startswith("exec ")]
+    assert [word for word in shlex.split(last) if word.endswith("plan")] == option
 
 
 def test_a_folder_that_no_line_can_hold_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,9 @@ from tests.bench.execution.grids import Grid
 from tunefront.bench.errors import UserError
 from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
-from tunefront.bench.execution.packing import FILE, Packing, pack
+from tunefront.bench.execution.packing import FILE, Packing, flat, pack
 from tunefront.bench.execution.shards import Shard
+from tunefront.bench.files import output_folder
 from tunefront.methods.spelling import parse
 
 MakeGrid = Callable[..., Grid]
@@ -79,6 +80,18 @@ def test_a_job_has_exactly_its_listed_cells(grid: MakeGrid, tmp_path: Path) -> N
     assert again.content() == Path(read.location).read_bytes()
 
 
+@pytest.mark.parametrize("place", ["folder", "url"])
+def test_a_job_reads_its_packing_where_it_is(place: str, grid: MakeGrid, tmp_path: Path) -> None:
+    made = grid(methods=("features", "full"))
+    folder = f"memory://{tmp_path.name}" if place == "url" else str(tmp_path)
+    with pytest.raises(UserError, match="there is no packing file"):
+        Packing.read(f"{folder}/{FILE}")
+    with output_folder(folder) as local:
+        packing_of(made, local)
+    cells = made.cells()
+    assert Packing.read(f"{folder}/{FILE}").job(Shard(2, 2)).select(cells) == tuple(cells[1:])
+
+
 def why(location: str, grid: Grid) -> str:
     with pytest.raises(UserError) as raised:
         Packing.read(location).job(Shard(2, 2)).select(grid.cells())
@@ -114,9 +127,15 @@ def test_a_cell_that_the_call_does_not_ask_for_is_named(grid: MakeGrid, tmp_path
     made = grid(methods=("features", "full", "ia3"))
     location = packing_of(made, tmp_path)
     assert "ia3" in why(location, grid(methods=("features", "full")))
-    text = why(location, grid(methods=("features", "full", "ia3"), steps=4))
-    assert "full" in text
-    assert "ia3" in text
+
+
+def test_what_a_suite_no_longer_asks_for_is_named(grid: MakeGrid, tmp_path: Path) -> None:
+    """Not the method, which the suite still has."""
+    location = packing_of(grid(methods=("features", "full", "ia3"), seeds=2), tmp_path)
+    text = why(location, grid(methods=("features", "full", "ia3"), seeds=2, steps=4))
+    assert "steps=3" in text
+    assert "others" not in text  # the seeds of a method are named once
+    assert "seed=1" in why(location, grid(methods=("features", "full", "ia3")))
 
 
 @pytest.mark.parametrize(
@@ -138,7 +157,35 @@ def test_another_file_is_a_mistake(content: bytes, tmp_path: Path) -> None:
         Packing.read(str(path))
 
 
+@pytest.mark.parametrize("version", [0, 2, 10**30])
+def test_a_file_of_another_version_names_what_wrote_it(version: int, tmp_path: Path) -> None:
+    """Whatever else is in it: a later version may have other fields."""
+    path = tmp_path / "other.json"
+    path.write_text(f'{{"version": {version}, "tunefront": "9.8.7", "tasks": [], "jobs": 3}}')
+    with pytest.raises(UserError, match=r"9\.8\.7") as raised:
+        Packing.read(str(path))
+    assert "same tunefront" in str(raised.value)
+
+
 def test_a_packing_of_the_same_cells_with_other_methods_differs(grid: MakeGrid) -> None:
     cell = grid(methods=("ia3",)).cells()[0]
     first, second = (Packing.of([[Identity.of(each)]]) for each in (cell, replace(cell, method=parse("full"))))
     assert first.content() != second.content()
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"m": 1},
+        {"versions": 3, "method": ["full"], "backbone": {"a": 1}, "task": None},
+        {"fingerprints.task": {"a": 1}, "versions": [1], "schema_version": {}},
+    ],
+)
+def test_a_file_that_describes_no_cells_is_a_mistake(values: dict[str, Any], grid: MakeGrid, tmp_path: Path) -> None:
+    made = grid(methods=("ia3",))
+    (asked,) = (flat(Identity.of(cell).ingredients) for cell in made.cells())
+    path = tmp_path / "strange.json"
+    for described in (values, asked | values):
+        path.write_bytes(Packing((("a",), ("b",)), {"a": dict(asked), "b": described}).content())
+        assert "strange.json" in why(str(path), made)

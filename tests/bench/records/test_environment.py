@@ -6,6 +6,7 @@ import os
 import platform
 import shutil
 import subprocess
+import types
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,40 @@ def test_asking_for_the_commit_writes_nothing_into_the_checkout(
         assert environment.git_commit() == git("rev-parse", "HEAD") + "+"
     finally:
         environment.git_commit.cache_clear()
+
+
+ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n\n"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: Example CPU @ 2.50GHz\n", "Example CPU @ 2.50GHz"),
+        (ARM + ARM.replace("0xd0c", "0xd4f"), "aarch64 (implementer 0x41, parts 0xd0c 0xd4f)"),
+        (ARM.replace("BogoMIPS\t: 50.00", "model name\t: ARMv8"), "ARMv8 (implementer 0x41, parts 0xd0c)"),
+        ("processor\t: 0\ncpu\t\t: POWER9, altivec supported\n", "POWER9, altivec supported"),
+        ("", "aarch64"),
+    ],
+)
+def test_unlike_processors_have_unlike_names(cpuinfo: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their seconds would be averaged otherwise. On most Linux machines with ARM the system gives numbers only."""
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: cpuinfo)
+    monkeypatch.setattr(platform, "processor", lambda: "")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    assert environment.cpu_model.__wrapped__() == name
+
+
+def test_processors_of_apple_have_unlike_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def sysctl(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        return subprocess.CompletedProcess(command, 0, "Apple M1\n")
+
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    monkeypatch.setattr(environment, "sys", types.SimpleNamespace(platform="darwin"))
+    monkeypatch.setattr(subprocess, "run", sysctl)
+    assert environment.cpu_model.__wrapped__() == "Apple M1"
+    monkeypatch.setattr(subprocess, "run", missing)
+    monkeypatch.setattr(platform, "processor", lambda: "arm")
+    assert environment.cpu_model.__wrapped__() == "arm"

@@ -162,6 +162,20 @@ def test_different_states_are_stored_separately(
     assert len(list(tmp_path.iterdir())) == 4
 
 
+def test_states_of_another_accelerator_are_stored_separately(
+    backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Machines of a cluster share a cache: a record would have the seconds, and the last digits, of another one."""
+    backbone = fresh_copy(backbones["bert"])
+    trainer, rows = harness(backbone, parse("features"), features=FeatureStore(tmp_path)), encode(backbone)
+    trainer.device = torch.device("cuda")
+    keys = set()
+    for name in ("first", "second", "second"):
+        monkeypatch.setattr(torch.cuda, "get_device_name", lambda _, name=name: name)
+        keys.add(trainer._features_key("states", rows))
+    assert len(keys) == 2
+
+
 def test_states_of_other_weights_are_stored_separately(backbones: dict[str, str], tmp_path: Path) -> None:
     """A method that inserts seeded modules or trains before it caches must not get another seed's states."""
     store = FeatureStore(tmp_path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 
 from tests.bench.records.made import changed
+from tests.reports.compare.test_break_even import NUMBERS, PROMPT
+from tests.reports.compare.test_query_prices import PRICES, SHOWN, TRAINED
 from tests.reports.factory import grid, ledger, plan, record
+from tests.reports.prompted import prompted
 from tests.reports.streamed import alone, passage
 from tunefront.bench.records import CpuSeconds, ExamplesPerSecond, Latency, Percentiles, Record, Seconds
 from tunefront.bench.records.answers import AnswerFiles
@@ -18,6 +22,7 @@ from tunefront.reports.compare.checks import find_timing_mismatch, timing_filter
 from tunefront.reports.compare.filters import select
 from tunefront.reports.compare.panels import build
 from tunefront.reports.compare.recipe_choice import choose
+from tunefront.reports.formats.page_data import page_data
 from tunefront.reports.sections.document import compose
 from tunefront.reports.sections.forecast import totals
 from tunefront.reports.sections.studies.collect import studies_of
@@ -41,6 +46,11 @@ def unlike() -> list[Record]:
     ]
 
 
+def asked() -> list[Record]:
+    """A trained method and a prompt, whose queries have prices by the hour and by tokens."""
+    return [prompted(label="ia3", **NUMBERS, **TRAINED), prompted(label="icl:k=4", **PROMPT, **SHOWN)]
+
+
 def without_times(records: list[Record]) -> list[Record]:
     """The same records as if no clock had run."""
     names = [name for name, field in Record.model_fields.items() if field.annotation in TIMES]
@@ -62,6 +72,20 @@ def test_no_table_depends_on_the_seconds_of_unlike_machines(tmp_path: Path) -> N
     with_times, likes = tables(unlike(), tmp_path / "a"), tables(timed(), tmp_path / "b")
     assert with_times == tables(without_times(unlike()), tmp_path / "c")
     assert {name for name in likes if likes[name] != with_times[name]} == {"md", "summary.csv", "ledgers.csv", "plots"}
+
+
+def test_neither_the_interactive_page_nor_a_price_depends_on_them() -> None:
+    made = [
+        changed(each, {"environment.cpu_model": OTHER}) if place % 2 else each for place, each in enumerate(asked())
+    ]
+
+    def shown(records: list[Record]) -> Any:
+        report = compose(records, prices=PRICES)
+        ledgers = [ledger for page in report.pages for ledger in page.ledgers if ledger.tag == "prices"]
+        return json.loads(page_data(report).text)["panels"], [ledger.tables for ledger in ledgers]
+
+    assert shown(made) == shown(without_times(made))
+    assert shown(asked()) != shown(without_times(asked()))
 
 
 def test_what_is_left_out_is_said_and_the_named_filter_shows_it(tmp_path: Path) -> None:

@@ -382,6 +382,10 @@ def test_times_of_other_machines_are_not_compared(tmp_path):
     other = seeded(tmp_path / "c", 0, 1, {"full": 0.8}, environment__cpu_model="Another CPU", **fields)
     assert "training time" in {one.cost for one in compared(old, same).costs}
     assert "training time" not in {one.cost for one in compared(old, other).costs}
+    assert not compared(old, same).notes
+    (note,) = compared(old, other).notes
+    assert "cpu_model differs" in note  # else one would take them for unchanged
+    assert "full" in note
 
 
 def test_a_machine_that_was_busy_does_not_change_the_time(tmp_path):
