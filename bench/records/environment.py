@@ -28,10 +28,14 @@ def versions(further: tuple[str, ...] = ()) -> dict[str, str]:
     return installed
 
 
+NUMBERS = {"cpu family": "family", "model": "model", "CPU implementer": "implementer", "CPU part": "part"}
+"""Fields of /proc/cpuinfo by which processors differ -> their names here."""
+
+
 @functools.cache
 def cpu_model() -> str:
-    """The processor's name, as reported by the system; with the numbers of its maker and cores where these are what
-    tells processors apart, as on Linux with ARM."""
+    """The processor's name, as reported by the system, with the numbers that tell processors of one name apart: a
+    virtual machine may call several generations `AMD EPYC`, and Linux has no other name for those of ARM."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
@@ -41,9 +45,8 @@ def cpu_model() -> str:
         known.setdefault(field.strip(), {})[value.strip()] = None
     named = known.get("model name") or known.get("cpu") or {_apple_model(): None}
     name = next(iter(named)) or platform.processor() or platform.machine()
-    if not {"CPU implementer", "CPU part"} <= known.keys():
-        return name
-    return f"{name} (implementer {' '.join(known['CPU implementer'])}, parts {' '.join(known['CPU part'])})"
+    numbers = [f"{shown} {' '.join(known[field])}" for field, shown in NUMBERS.items() if field in known]
+    return " ".join([name, *numbers])
 
 
 def _apple_model() -> str:

@@ -58,6 +58,7 @@ def test_asking_for_the_commit_writes_nothing_into_the_checkout(
         environment.git_commit.cache_clear()
 
 
+X86 = "processor\t: 0\ncpu family\t: 25\nmodel\t\t: 17\nmodel name\t: AMD EPYC\nstepping\t: 1\n\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU architecture: 8\nCPU part\t: 0xd0c\n\n"
 
 
@@ -65,14 +66,17 @@ ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nCPU implementer\t: 0x41\nCPU architect
     ("cpuinfo", "name"),
     [
         ("processor\t: 0\nmodel name\t: Example CPU @ 2.50GHz\n", "Example CPU @ 2.50GHz"),
-        (ARM + ARM.replace("0xd0c", "0xd4f"), "aarch64 (implementer 0x41, parts 0xd0c 0xd4f)"),
-        (ARM.replace("BogoMIPS\t: 50.00", "model name\t: ARMv8"), "ARMv8 (implementer 0x41, parts 0xd0c)"),
+        (X86 * 2, "AMD EPYC family 25 model 17"),
+        (X86.replace(": 17", ": 1"), "AMD EPYC family 25 model 1"),
+        (ARM + ARM.replace("0xd0c", "0xd4f"), "aarch64 implementer 0x41 part 0xd0c 0xd4f"),
+        (ARM.replace("BogoMIPS\t: 50.00", "model name\t: ARMv8"), "ARMv8 implementer 0x41 part 0xd0c"),
         ("processor\t: 0\ncpu\t\t: POWER9, altivec supported\n", "POWER9, altivec supported"),
         ("", "aarch64"),
     ],
 )
 def test_unlike_processors_have_unlike_names(cpuinfo: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their seconds would be averaged otherwise. On most Linux machines with ARM the system gives numbers only."""
+    """Their seconds would be averaged otherwise. On most Linux machines with ARM the system gives numbers only, and
+    virtual machines leave the number out of names."""
     monkeypatch.setattr(Path, "read_text", lambda *_, **__: cpuinfo)
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "aarch64")
