@@ -56,15 +56,36 @@ class ErrorCollector:
         """Collects the errors raised inside the block, each message prefixed with `prefix`."""
         try:
             yield
-        except UserErrors as error:
-            self.messages += [prefix + text for text in error.messages]
         except UserError as error:
-            self.messages.append(prefix + str(error))
+            if lacks_threads(error):
+                raise
+            found = error.messages if isinstance(error, UserErrors) else [str(error)]
+            self.messages += [prefix + text for text in found]
 
     def raise_if_any(self) -> None:
         """Raises the collected errors, if there are any."""
         if self.messages:
             raise UserErrors(self.messages)
+
+
+NO_THREAD = "can't start new thread"
+"""What Python's RuntimeError says where the system starts no further thread."""
+
+
+def lacks_threads(error: BaseException) -> bool:
+    """Whether an error comes of a thread that could not be started: one that was raised from that, while a library read
+    a file, blames the file.
+
+    >>> try:
+    ...     raise UserError("the weights cannot be loaded") from RuntimeError(NO_THREAD)
+    ... except UserError as error:
+    ...     lacks_threads(error)
+    True
+    """
+    causes = [error]
+    while (cause := causes[-1].__cause__) is not None and cause not in causes:
+        causes.append(cause)
+    return any(isinstance(cause, RuntimeError) and str(cause) == NO_THREAD for cause in causes)
 
 
 class DiskFull(OSError):

@@ -22,7 +22,7 @@ from rich.text import Text
 from tunefront.bench.cli.terminal import Console as Console
 from tunefront.bench.cli.terminal import forget_lost_output, lost_output
 from tunefront.bench.cli.terminal import print_raw as print_raw
-from tunefront.bench.errors import DiskFull, UserError, in_short, printable, without_long_words
+from tunefront.bench.errors import DiskFull, UserError, in_short, lacks_threads, printable, without_long_words
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
@@ -97,6 +97,12 @@ def _paragraph(error: BaseException, debug: bool) -> tuple[str, int]:
 
 def explain(error: BaseException) -> tuple[str, int] | None:
     """The message and the exit code of an error that the call or the machine caused; None for a bug."""
+    if lacks_threads(error):
+        return (
+            "the machine starts no further thread: it has no memory for one, or a limit is reached (see `ulimit -a`); "
+            "use fewer --workers, or raise the limit: finished records are kept.",
+            MISTAKE,
+        )
     if isinstance(error, UserError):
         return str(error), MISTAKE
     if isinstance(error, DiskFull):

@@ -178,19 +178,21 @@ FAULTS: dict[str, Fault] = {
     "quota": Fault((0, 1), r"disk .*is full|quota", failing(os, "fsync", errno.EDQUOT)),
     "broken disk": Fault((0, 1, 2), r"Input/output error", failing(os, "replace", errno.EIO)),
     "stale network folder": Fault((0, 1, 2), r"[Ss]tale", failing(os, "replace", errno.ESTALE)),
-    "limit of file size": Fault((1, 2), r"ulimit -f|too large", limit("RLIMIT_FSIZE", 100, 4000, 6000, 20_000)),
+    "limit of file size": Fault(  # of those too to which it prints
+        (1, 2), r"ulimit -f|too large", limit("RLIMIT_FSIZE", 1000, 4000, 6000, 20_000)
+    ),
     "limit of descriptors": Fault(
         (0, 1, 2), r"ulimit -n|[Tt]oo many open files", limit("RLIMIT_NOFILE", 8, 12, 20, 40)
     ),
     "limit of processes": Fault(
         (0, 1, 2),
-        r"no worker process could be started|only \d+ worker|can't start new thread|ulimit",
+        r"no worker process could be started|only \d+ worker|new thread|further thread|ulimit",
         machine.other_user(lambda: _limit(resource.RLIMIT_NPROC, 1)),
         needs=machine.can_change_user,
     ),
     "limit of memory": Fault(  # oneDNN says that it could not create a primitive
         (0, 1, 2),
-        r"memory|could not be started|could not create a primitive",
+        r"memory|could not be started|could not create a primitive|new thread|further thread",
         limit("RLIMIT_AS", 2**20, 2**23, 2**25, 2**26, 2**27),
     ),
     "read-only file system": Fault(

@@ -12,7 +12,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.bench.world import World
-from tunefront.bench.errors import UserError
+from tunefront.bench.errors import NO_THREAD, ErrorCollector, UserError
 from tunefront.bench.files import expanded, explain_os_error, local_folder, output_folder, writing
 from tunefront.bench.records import load_records
 from tunefront.bench.suites.lists import parse_values
@@ -208,11 +208,20 @@ def test_what_the_system_refuses_names_the_file_and_is_no_bug(number: int, call:
     assert "bug in tunefront" not in result.stderr
 
 
+def blaming_a_file() -> UserError:
+    """An error that blames a file, as where a library gets no thread while it reads one."""
+    error = UserError("config.json cannot be used: correct its fields")
+    error.__cause__ = RuntimeError(NO_THREAD)
+    return error
+
+
 @pytest.mark.parametrize(
     ("raised", "code", "fact"),
     [
         (ConnectionError("no route"), 2, "no route"),
         (MemoryError(), 1, "memory"),
+        (RuntimeError(NO_THREAD), 2, "thread"),
+        (blaming_a_file(), 2, "thread"),
         (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
         (SystemExit(0), 1, "SystemExit"),
         (type("PanicException", (BaseException,), {})("rust"), 1, "PanicException: rust"),
@@ -223,7 +232,14 @@ def test_other_ends_have_an_exit_code_too(raised: BaseException, code: int, fact
     result = call(*SMALL)
     assert result.exit_code == code
     assert fact in result.stderr
+    assert "config.json" not in result.stderr
+    assert "correct its fields" not in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_lack_of_threads_is_not_collected_with_mistakes() -> None:
+    with pytest.raises(UserError, match=r"config\.json"), ErrorCollector().collect():
+        raise blaming_a_file()
 
 
 def test_a_missing_working_directory_is_reported(call: Any, world: World, tmp_path: Path) -> None:
