@@ -18,7 +18,7 @@ from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, p
 from tunefront.bench.records.leases import claimed
 from tunefront.bench.records.ordinary import Unreadable, printable_path
 from tunefront.bench.records.record import Record
-from tunefront.bench.records.store import Store
+from tunefront.bench.records.store import Store, checkpoint_of
 from tunefront.bench.records.urls import UrlFolder
 
 ENDINGS = {"records": ".json", "predictions": ".parquet", "checkpoints": ".safetensors", "plans": ".json"}
@@ -49,7 +49,7 @@ class Deletion:
         The lock of a cell stays: it is empty, and removing it while another process opens it would let two processes
         hold one cell.
         """
-        key, kept = self.record.key, self.record.storage.checkpoint_sha256
+        key, kept = self.record.key, checkpoint_of(self.record)
         checkpoint = [] if kept is None else [("checkpoints", kept)]
         return (("records", key), ("predictions", key), *checkpoint, *([("plans", key)] if self.plan else []))
 

@@ -7,6 +7,7 @@ import functools
 import hashlib
 import io
 import logging
+import re
 import time
 import uuid
 from collections.abc import Collection, Iterator
@@ -35,6 +36,8 @@ LISTED_SECONDS = 10.0
 
 log = logging.getLogger("tunefront")
 
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks, such as some network file systems."""
@@ -144,7 +147,7 @@ class Store:
     def checkpoint(self, record: Record | None) -> bytes | None:
         """The safetensors file that a record names; None if there is none, or no record. Errors: UserError if a URL
         cannot be read, or if the content is not what the record names; OSError."""
-        digest = None if record is None else record.storage.checkpoint_sha256
+        digest = None if record is None else checkpoint_of(record)
         if digest is None:
             return None
         try:
@@ -160,7 +163,7 @@ class Store:
 
     def has_checkpoint(self, record: Record) -> bool:
         """Whether the safetensors file that a record names is there."""
-        digest = record.storage.checkpoint_sha256
+        digest = checkpoint_of(record)
         if digest is None:
             return False
         if self.folder is not None:
@@ -174,7 +177,7 @@ class Store:
         """Deletes the safetensors file that a record names, if there is one. Errors: UserError for a URL; OSError."""
         if not self.has_checkpoint(record):
             return
-        name = f"checkpoints/{record.storage.checkpoint_sha256}.safetensors"
+        name = f"checkpoints/{checkpoint_of(record)}.safetensors"
         if self.folder is not None:
             (self.folder / name).unlink(missing_ok=True)
             return
@@ -262,6 +265,13 @@ class Store:
                 file.write(content)
         except OSError as error:
             raise _full(error, path) from error
+
+
+def checkpoint_of(record: Record) -> str | None:
+    """The sha256 of the checkpoint that a record names; None if it names none. Records of others may name anything,
+    such as a path that leads out of the results."""
+    digest = record.storage.checkpoint_sha256
+    return digest if digest is not None and _SHA256.fullmatch(digest) else None
 
 
 def _incomplete(path: str, key: str) -> UserError:

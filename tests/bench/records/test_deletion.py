@@ -136,6 +136,22 @@ def test_only_files_and_links_are_deleted(local: Store, tmp_path: Path) -> None:
     assert [path.is_dir() for path in predictions.iterdir()] == [True]
 
 
+@pytest.mark.parametrize("name", ["../../elsewhere", "../records/{other}", "", "A" * 64, "a" * 63])
+def test_a_record_cannot_name_a_checkpoint_elsewhere(local: Store, name: str, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere.safetensors"
+    elsewhere.write_bytes(b"tensors")
+    hostile = made(5, storage__checkpoint_sha256=name.format(other=made(0).key))
+    local.write(hostile, FRAME)
+    for part in ("checkpoints", "records"):
+        (tmp_path / "r" / part / f"{hostile.storage.checkpoint_sha256}.safetensors").touch()
+    before = sorted(path for path in tmp_path.rglob("*.safetensors"))
+    assert (local.has_checkpoint(hostile), local.checkpoint(hostile)) == (False, None)
+    local.drop_checkpoint(hostile)
+    assert delete(local, Deletion(hostile, plan=True))
+    assert sorted(path for path in tmp_path.rglob("*.safetensors")) == before
+    assert elsewhere.exists()
+
+
 def test_a_folder_that_may_not_be_changed_is_found_first(local: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     check_deletable(local)
     monkeypatch.setattr(os, "access", lambda path, mode: Path(path).name != "predictions")
