@@ -150,7 +150,8 @@ def expanded(path: str | Path) -> Path:
 
 
 def local_folder(location: str | Path) -> Path | None:
-    """The local folder of a location, None for the URL of another file system; UserError for a blank or invalid path.
+    """The local folder of a location, None for the URL of another file system; UserError for a blank or invalid path,
+    and for the Path of a URL.
 
     >>> local_folder("file:///data/results").as_posix(), local_folder("s3://bucket/results")
     ('/data/results', None)
@@ -164,7 +165,22 @@ def local_folder(location: str | Path) -> Path | None:
         text = text.removeprefix(scheme)
     if not text.strip():
         raise UserError(f"{text!r} names no folder; give a path, such as results, or . for this folder.")
-    return None if "://" in text else expanded(text)
+    if "://" in text:
+        return None
+    scheme, colon, _ = text.partition(":/")
+    if colon and isinstance(location, Path) and scheme in known_protocols():
+        raise UserError(f"{text} is a URL that became a path, which keeps one of its two slashes; give it as a text.")
+    return expanded(text)
+
+
+def without_slash(url: str) -> str:
+    """A URL without the slashes at its end; those of its scheme stay.
+
+    >>> without_slash("s3://bucket/results//"), without_slash("memory://")
+    ('s3://bucket/results', 'memory://')
+    """
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rstrip('/')}"
 
 
 def is_memory(location: str | Path) -> bool:
@@ -192,7 +208,7 @@ def output_folder(location: str | Path) -> Iterator[Path]:
     if folder is not None:
         yield folder
         return
-    url = str(location).rstrip("/")
+    url = without_slash(str(location))
     with url_errors(url, "written"):
         import fsspec
 
@@ -252,7 +268,9 @@ def url_errors(url: str, verb: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # unknown protocol, missing package, no permission: each file system has its own errors
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why, *more = str(error).strip().splitlines() or [type(error).__name__]
+        if why.endswith(":") and more:  # as botocore says that a name is invalid
+            why = f"{why} {more[0].strip()}"
         raise UserError(
             f"{url} cannot be {verb} ({why}); give a local folder, or check that the URL is right, that its package is "
             "installed (pip install 'tunefront[s3]' for s3://, gcsfs for gs://) and that your credentials allow it."

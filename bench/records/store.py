@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import DiskFull, UserError
-from tunefront.bench.files import local_folder, sweep, writing
+from tunefront.bench.files import local_folder, sweep, without_slash, writing
 from tunefront.bench.records.index import content_of, read_contents
 from tunefront.bench.records.io import CorruptRecord, load, log_left_out, parse_record, read_record, set_aside
 from tunefront.bench.records.leases import leased
@@ -59,7 +59,7 @@ class Store:
 
     def __init__(self, location: str | Path):
         self.folder = local_folder(location)
-        self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
+        self.location = without_slash(str(location)) if self.folder is None else str(self.folder)
         self.remote = UrlFolder(self.location)
         self._is_prepared = False
         self._checkpoints: frozenset[str] = frozenset()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import url_errors
+from tunefront.bench.files import url_errors, without_slash
 
 AT_ONCE = 256
 """Files that are requested together; their contents are in memory at the same time."""
@@ -27,7 +27,8 @@ S3 = ("s3", "s3a")
 OBJECT_STORES = (*S3, "gs", "gcs", "az", "abfs", "abfss")
 """Protocols without folders: making one would make a bucket, also one whose name is mistyped."""
 _MD5 = re.compile(r'"?([0-9a-f]{32})"?')
-_MAGIC = re.compile(r"[*?\[]")
+_OF_ONE_FILE = (FileNotFoundError, PermissionError, IsADirectoryError)
+"""Errors that say nothing of other files."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class UrlFolder:
     """
 
     def __init__(self, url: str):
-        self.url = url.rstrip("/")
+        self.url = without_slash(url)
 
     def __truediv__(self, name: str) -> str:
         """The URL of a file."""
@@ -109,21 +110,13 @@ class UrlFolder:
 
     def _cat(self, names: Sequence[str]) -> list[bytes | OSError]:
         files, top = self._open()
-        plain = [f"{top}/{name}" for name in names if not _MAGIC.search(name)]  # fsspec takes others for patterns
-        found = files.cat(plain, on_error="return") if plain else {}
-        contents = []
-        for name in names:
-            path = f"{top}/{name}"
-            try:
-                content = found[path] if path in found else files.cat_file(path)
-            except (FileNotFoundError, PermissionError, IsADirectoryError) as error:
-                content = error
-            if isinstance(content, Exception) and not isinstance(
-                content, FileNotFoundError | PermissionError | IsADirectoryError
-            ):
+        # Not `cat`, which takes a name with a bracket for a pattern; and without asking S3 for each size before.
+        at_once = {"max_concurrency": 1} if self.has_claims else {}
+        contents = files.cat_ranges([f"{top}/{name}" for name in names], None, None, on_error="return", **at_once)
+        for content in contents:
+            if isinstance(content, Exception) and not isinstance(content, _OF_ONE_FILE):
                 raise content
-            contents.append(content)
-        return contents
+        return list(contents)
 
     def write(self, contents: Mapping[str, bytes]) -> None:
         """Writes files, together if there are several, each in the place of an earlier one."""
@@ -143,7 +136,10 @@ class UrlFolder:
         with url_errors(self / name, "read"):
             files, top = self._open()
             files.invalidate_cache()
-            return bool(files.isfile(f"{top}/{name}"))
+            try:
+                return bool(files.info(f"{top}/{name}")["type"] == "file")  # `isfile` says no to every error
+            except FileNotFoundError:
+                return False
 
     def create(self, name: str, content: bytes) -> bool:
         """Writes a file unless it is there; whether it was written. Only where `has_claims`."""
@@ -189,18 +185,34 @@ class UrlFolder:
     def _open(self) -> tuple[Any, str]:  # Any: fsspec is untyped
         """The file system, and the folder's path in it."""
         import fsspec
+        from fsspec.implementations.local import LocalFileSystem
 
         options: dict[str, Any] = {}
         if self.has_claims and "config_kwargs" not in fsspec.config.conf.get("s3", {}):
             retries = {"max_attempts": ATTEMPTS, "mode": "standard"}
             options["config_kwargs"] = {"max_pool_connections": CONNECTIONS, "retries": retries, **TIMEOUTS}
         files, top = fsspec.core.url_to_fs(self.url, **options)
+        if isinstance(files, LocalFileSystem):  # fsspec takes what it does not know for a path
+            raise UserError(
+                f"{self.url} is no URL of a file system; give a folder, or a URL such as s3://bucket/results."
+            )
+        if self.has_claims:
+            self._check_name(files, top)
         if self.has_claims and not getattr(files, "_tunefront_answered", False):
             _contact(files, top)
             files._tunefront_answered = True  # a file system is one per process, and lives as long
         return files, top.rstrip("/")
 
+    def _check_name(self, files: Any, top: str) -> None:  # Any: fsspec is untyped
+        """UserError for a URL of S3 without a bucket, or of a version: all files would be that one object."""
+        if not files.split_path(top)[0]:
+            raise UserError(f"{self.url} names no bucket; write {self.url.partition('://')[0]}://BUCKET/FOLDER.")
+        if _VERSION in top:
+            raise UserError(f"{self.url} names a version of an object; give the URL of a folder, without {_VERSION}.")
 
+
+_VERSION = "?versionId="
+"""What s3fs cuts off an object's name, with all that follows."""
 _UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404")
 """What S3 answers if the condition of a write is not met, or if another conditional write is under way."""
 
