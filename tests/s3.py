@@ -129,6 +129,7 @@ def refusing_server(code: str) -> Iterator[Server]:
 def counted() -> Iterator[Counter[str]]:
     """How often S3 is asked for what, from now on: name of the request -> number."""
     import s3fs
+    from fsspec.asyn import sync_wrapper
 
     requests: Counter[str] = Counter()
     call = s3fs.S3FileSystem._call_s3
@@ -139,4 +140,5 @@ def counted() -> Iterator[Counter[str]]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(s3fs.S3FileSystem, "_call_s3", count)
+        patch.setattr(s3fs.S3FileSystem, "call_s3", sync_wrapper(count))
         yield requests

@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 import errno
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import url_errors, without_slash
 
+T = TypeVar("T")
 AT_ONCE = 256
 """Files that are requested together; their contents are in memory at the same time."""
 CONNECTIONS = 64
@@ -124,6 +126,11 @@ class UrlFolder:
             files, top = self._open()
             files.pipe({f"{top}/{name}": content for name, content in contents.items()})
 
+    def at_once(self, ask: Callable[[str], T], names: Iterable[str]) -> list[T]:
+        """What one or a few requests for each of these files give, in their order, many at the same time."""
+        with ThreadPoolExecutor(CONNECTIONS) as pool:
+            return list(pool.map(ask, names))
+
     def remove(self, name: str) -> None:
         """Deletes a file, if it is there."""
         with url_errors(self / name, "deleted"):
@@ -141,13 +148,14 @@ class UrlFolder:
             except FileNotFoundError:
                 return False
 
-    def create(self, name: str, content: bytes) -> bool:
-        """Writes a file unless it is there; whether it was written. Only where `has_claims`."""
+    def create(self, name: str, content: bytes) -> str | None:
+        """Writes a file unless it is there; its version, None if it was not written. None too if it was written and the
+        server's answer was lost: the request is repeated then. Only where `has_claims`."""
         return self._write_if(name, content, mode="create")
 
-    def replace(self, name: str, content: bytes, version: str) -> bool:
-        """Writes a file if its version is still this one, as `state` gives it; whether it was written. Only where
-        `has_claims`."""
+    def replace(self, name: str, content: bytes, version: str) -> str | None:
+        """Writes a file if its version is still this one, as `create` and `state` give it; its new version, or None as
+        `create`. Only where `has_claims`."""
         return self._write_if(name, content, IfMatch=version)
 
     def state(self, name: str) -> tuple[str, float] | None:
@@ -166,21 +174,21 @@ class UrlFolder:
             now = parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"].get("date", here))
             return answer["ETag"], (now - answer["LastModified"]).total_seconds()
 
-    def _write_if(self, name: str, content: bytes, **condition: str) -> bool:
+    def _write_if(self, name: str, content: bytes, **condition: str) -> str | None:
         with url_errors(self / name, "written"):
             files, top = self._open()
             try:
-                files.pipe_file(f"{top}/{name}", content, **condition)
+                version: str = files.pipe_file(f"{top}/{name}", content, **condition)["ETag"]
             except FileExistsError:
-                return False
+                return None
             except OSError as error:  # s3fs translates only some of the answers
                 code = getattr(error.__cause__, "response", {}).get("Error", {}).get("Code")
                 if code in _UNMET:
-                    return False
+                    return None
                 if code in _UNKNOWN:
                     raise NoConditions(f"{self.url} has a server that writes nothing on condition ({code})") from error
                 raise
-            return True
+            return version
 
     def _open(self) -> tuple[Any, str]:  # Any: fsspec is untyped
         """The file system, and the folder's path in it."""
