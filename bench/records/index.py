@@ -37,7 +37,7 @@ def read_contents(
     if wanted is not None and len(wanted) <= FEW:
         yield from _named(folder, kind, wanted)
         return
-    listed = {name: file for name, file in folder.listing(kind).items() if _is_record(name)}
+    listed = {name: file for name, file in folder.listing(kind).items() if is_record(name)}
     index = _Index(folder, kind, listed)
     left = set(listed) if wanted is None else listed.keys() & set(wanted)
     for name in sorted(left):
@@ -163,5 +163,6 @@ def _path(kind: str) -> str:
     return f"index/{kind}.gz"
 
 
-def _is_record(name: str) -> bool:
+def is_record(name: str) -> bool:
+    """Whether a file of this name is a record or a plan."""
     return name.endswith(".json") and not name.startswith(".")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import errno
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from tunefront.bench.errors import UserError
 from tunefront.bench.files import url_errors, without_slash
 
+S = TypeVar("S")
 T = TypeVar("T")
 AT_ONCE = 256
 """Files that are requested together; their contents are in memory at the same time."""
@@ -126,10 +127,15 @@ class UrlFolder:
             files, top = self._open()
             files.pipe({f"{top}/{name}": content for name, content in contents.items()})
 
-    def at_once(self, ask: Callable[[str], T], names: Iterable[str]) -> list[T]:
-        """What one or a few requests for each of these files give, in their order, many at the same time."""
+    def at_once(self, ask: Callable[[S], T], items: Sequence[S]) -> list[T]:
+        """What `ask`, which sends a few requests, gives for each item, in their order; for many at the same time where
+        the file system can."""
+        with url_errors(self.url, "read"):
+            files, _ = self._open()
+        if len(items) < 2 or not getattr(files, "async_impl", False):
+            return [ask(item) for item in items]
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            return list(pool.map(ask, names))
+            return list(pool.map(ask, items))
 
     def remove(self, name: str) -> None:
         """Deletes a file, if it is there."""
@@ -137,6 +143,34 @@ class UrlFolder:
             files, top = self._open()
             with suppress(FileNotFoundError):
                 files.rm_file(f"{top}/{name}")
+
+    def remove_many(self, names: Sequence[str]) -> None:
+        """Deletes those of these files that are there: at S3 a thousand per request, elsewhere many requests at the
+        same time where the file system can."""
+        for start in range(0, len(names), AT_ONCE):
+            batch = names[start : start + AT_ONCE]
+            with url_errors(self.url, "deleted"):
+                files, top = self._open()
+                left = _not_deleted_together(files, top, batch) if self.has_claims else batch
+            self.at_once(self.remove, left)
+
+    def ages(self, names: Sequence[str]) -> list[float | None]:
+        """Seconds since each of these files was written, by the server's clock at S3, by this machine's elsewhere; None
+        for one that is not there, or where the file system does not say so."""
+        return self.at_once(self._age, names)
+
+    def _age(self, name: str) -> float | None:
+        if self.has_claims:
+            state = self.state(name)
+            return None if state is None else state[1]
+        with url_errors(self / name, "read"):
+            files, top = self._open()
+            try:
+                written: datetime.datetime = files.modified(f"{top}/{name}")
+            except (FileNotFoundError, NotImplementedError, KeyError):
+                return None
+        now = datetime.datetime.now(datetime.UTC)
+        return (now - (written if written.tzinfo else written.replace(tzinfo=datetime.UTC))).total_seconds()
 
     def has(self, name: str) -> bool:
         """Whether a file is there."""
@@ -227,6 +261,19 @@ _UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoS
 
 _UNKNOWN = ("NotImplemented", "501")
 """What a server answers that does not know conditions."""
+
+
+def _not_deleted_together(files: Any, top: str, names: Sequence[str]) -> list[str]:  # Any: fsspec is untyped
+    """Deletes objects of S3 by one request; the names of those that it did not delete: all, if the server does not know
+    such a request. `rm` of s3fs would not say so."""
+    keys = {files.split_path(f"{top}/{name}")[1]: name for name in names}
+    bucket, _, _ = files.split_path(top)
+    asked = {"Objects": [{"Key": key} for key in keys], "Quiet": True}
+    try:
+        answer = files.call_s3("delete_objects", Bucket=bucket, Delete=asked)
+    except OSError:
+        return list(names)
+    return [keys[error["Key"]] for error in answer.get("Errors", ()) if error.get("Key") in keys]
 
 
 def _contact(files: Any, top: str) -> None:  # Any: fsspec is untyped

@@ -216,8 +216,8 @@ def test_missing_files_and_deletion(store: Store) -> None:
     gone = record(name(2))
     missing = find_missing(store.location, [record(name(0)), record(name(1)), gone])
     assert (missing.records, missing.predictions) == ((gone,), (record(name(0)),))
-    assert not delete(store, Deletion(record(name(1), seed=4), plan=True)), "it is another record now"
-    assert delete(store, Deletion(record(name(1)), plan=True))
+    assert not delete(store, [Deletion(record(name(1), seed=4), plan=True)]), "it is another record now"
+    assert delete(store, [Deletion(record(name(1)), plan=True)])
     assert set(store.remote.listing("records")) == {f"{name(0)}.json"}
     assert store.remote.listing("predictions") == {}
     assert store.remote.listing("locks") == {}
@@ -228,7 +228,7 @@ def test_a_cell_is_held_by_one(store: Store) -> None:
     with store.claim("1" * 8) as mine, other.claim("1" * 8) as twice, other.claim("2" * 8) as another:
         assert (mine, twice, another) == (True, False, True)
         assert set(running(other)) == {"1" * 8, "2" * 8}
-        assert not delete(other, Deletion(record("1" * 8), plan=True))
+        assert not delete(other, [Deletion(record("1" * 8), plan=True)])
     with other.claim("1" * 8) as mine:
         assert mine
     assert (store.remote.listing("locks"), running(store)) == ({}, [])
