@@ -50,8 +50,8 @@ def write_claimed(work: Work, store: Store, make: Callable[[], tuple[Record, pd.
         if is_complete(existing, work.cell, store):
             return existing
         record, predictions = make()
-        if existing is not None and existing.status == "ok" and record.status == "failed":
-            return existing  # it ran only for its checkpoint: a failure replaces no result
+        if record.status == "failed" and (found := store.read(work.key)) is not None and found.status != "failed":
+            return found  # of before, if it ran only for its checkpoint, or of a process that did not see this claim
         record = record.model_copy(update={"attempts": work.attempts})
         store.write(record, predictions)
         return record
