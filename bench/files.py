@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -198,28 +197,6 @@ def known_protocols() -> set[str]:
     from fsspec.registry import known_implementations, registry
 
     return {*known_implementations, *registry}
-
-
-@contextmanager
-def output_folder(location: str | Path) -> Iterator[Path]:
-    """A local folder whose files are at `location` when the block ends: the location itself, or a temporary folder that
-    is then uploaded to the fsspec URL. UserError if the URL cannot be written, checked before and after."""
-    folder = local_folder(location)
-    if folder is not None:
-        yield folder
-        return
-    url = without_slash(str(location))
-    with url_errors(url, "written"):
-        import fsspec
-
-        files, inside = fsspec.core.url_to_fs(url)
-        files.makedirs(inside, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tunefront-") as made:
-        yield Path(made)
-        with url_errors(url, "written"):
-            for path in sorted(path for path in Path(made).rglob("*") if path.is_file()):
-                files.makedirs(f"{inside}/{path.parent.relative_to(made).as_posix()}", exist_ok=True)
-                files.pipe_file(f"{inside}/{path.relative_to(made).as_posix()}", path.read_bytes())
 
 
 _HINTS = {

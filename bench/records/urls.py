@@ -5,14 +5,16 @@ from __future__ import annotations
 import datetime
 import errno
 import re
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import url_errors, without_slash
+from tunefront.bench.files import local_folder, url_errors, without_slash
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -66,17 +68,29 @@ class UrlFolder:
         """Whether a file can be written on condition that it is not there: known of S3."""
         return self.url.partition("://")[0] in S3
 
-    def prepare(self, folders: Sequence[str]) -> None:
+    def prepare(self, folders: Sequence[str] = ()) -> None:
         """Makes the folders, and checks that a file can be written."""
         with url_errors(self.url, "written"):
             files, top = self._open()
-            for name in folders:
-                if self.url.partition("://")[0] not in OBJECT_STORES:
-                    files.makedirs(f"{top}/{name}", exist_ok=True)
-            probe = f"{top}/{folders[0]}/.probe"
+            for name in folders or [""]:
+                self._make(files, f"{top}/{name}".rstrip("/"))
+            probe = "/".join([top, *folders[:1], ".probe"])
             files.pipe_file(probe, b"written")
             with suppress(Exception):  # whoever may only add files, may write results
                 files.rm_file(probe)
+
+    def _make(self, files: Any, folder: str) -> None:  # Any: fsspec is untyped
+        if folder and self.url.partition("://")[0] not in OBJECT_STORES:
+            files.makedirs(folder, exist_ok=True)
+
+    def upload(self, folder: Path) -> None:
+        """Writes all files in a local folder and below it, together."""
+        paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
+        with url_errors(self.url, "written"):
+            files, top = self._open()
+            for inside in sorted({name.rpartition("/")[0] for name in paths}):
+                self._make(files, f"{top}/{inside}".rstrip("/"))
+        self.write({name: path.read_bytes() for name, path in paths.items()})
 
     def listing(self, folder: str) -> dict[str, Listed]:
         """The files directly in a folder by their names, in order; empty if there is no such folder."""
@@ -115,7 +129,11 @@ class UrlFolder:
         files, top = self._open()
         # Not `cat`, which takes a name with a bracket for a pattern; and without asking S3 for each size before.
         at_once = {"max_concurrency": 1} if self.has_claims else {}
-        contents = files.cat_ranges([f"{top}/{name}" for name in names], None, None, on_error="return", **at_once)
+        paths = [f"{top}/{name}" for name in names]
+        try:
+            contents = files.cat_ranges(paths, None, None, on_error="return", **at_once)
+        except FileNotFoundError:  # of one of them: simplecache:: gives all or none
+            contents = [_content(files, path) for path in paths]
         for content in contents:
             if isinstance(content, Exception) and not isinstance(content, _OF_ONE_FILE):
                 raise content
@@ -253,6 +271,21 @@ class UrlFolder:
             raise UserError(f"{self.url} names a version of an object; give the URL of a folder, without {_VERSION}.")
 
 
+@contextmanager
+def output_folder(location: str | Path) -> Iterator[Path]:
+    """A local folder whose files are at `location` when the block ends: the location itself, or a temporary folder that
+    is then uploaded to the fsspec URL. UserError if the URL cannot be written, checked before and after."""
+    folder = local_folder(location)
+    if folder is not None:
+        yield folder
+        return
+    remote = UrlFolder(str(location))
+    remote.prepare()
+    with tempfile.TemporaryDirectory(prefix="tunefront-") as made:
+        yield Path(made)
+        remote.upload(Path(made))
+
+
 _VERSION = "?versionId="
 """What s3fs cuts off an object's name, with all that follows."""
 _UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoSuchKey", "404")
@@ -261,6 +294,14 @@ _UNMET = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "NoS
 
 _UNKNOWN = ("NotImplemented", "501")
 """What a server answers that does not know conditions."""
+
+
+def _content(files: Any, path: str) -> bytes | OSError:  # Any: fsspec is untyped
+    try:
+        content: bytes = files.cat_file(path)
+        return content
+    except OSError as error:
+        return error
 
 
 def _not_deleted_together(files: Any, top: str, names: Sequence[str]) -> list[str]:  # Any: fsspec is untyped

@@ -50,6 +50,11 @@ def test_any_name_of_a_folder_will_do(s3: Server, folder: str, tmp_path: Path) -
     uses(Store(f"memory://{tmp_path.name}/{folder}"))
 
 
+@pytest.mark.parametrize("chain", ["simplecache", "dir"])
+def test_chained_file_systems_will_do(chain: str, tmp_path: Path) -> None:
+    uses(Store(f"{chain}::memory://{tmp_path.name}/{chain}"))
+
+
 def test_the_top_of_a_file_system_will_do(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import fsspec
 
