@@ -11,12 +11,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.bench.records.made import changed
 from tests.bench.records.test_s3 import name, record
 from tests.s3 import BUCKET, Server, counted
 from tunefront.bench.errors import UserError
-from tunefront.bench.records import load, load_records
+from tunefront.bench.records import load, load_plans, load_records
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.bench.records.merge import identity
+from tunefront.bench.records.plans import Plans
 from tunefront.bench.records.store import Store
 from tunefront.bench.records.urls import UrlFolder
 
@@ -112,6 +114,22 @@ def test_a_file_takes_one_request(s3: Server) -> None:
         assert store.read(name(9)) is None
         AnswerFiles({name(number): store.location for number in range(3)}).read_ahead(map(name, range(3)))
     assert dict(requests) == {"get_object": 5}
+
+
+def test_plans_that_have_seconds_now_ask_together_which_cells_have_run(s3: Server) -> None:
+    url = s3.new_url()
+    first = [
+        record(name(number)).model_copy(update={"status": "planned", "fingerprints": {"method": "1"}})
+        for number in range(30)
+    ]
+    Plans(url).keep(first)
+    Store(url).write(record(name(0)))
+    timed = [changed(plan, {"seconds.eval": 2.0}) for plan in first]
+    with counted() as requests:
+        Plans(url).keep(timed)
+    assert {plan.key for plan in load_plans(url) if plan.seconds.eval is None} == {name(0)}
+    assert requests["head_object"] == 0
+    assert requests["list_objects_v2"] == 2
 
 
 def test_no_answer_is_no_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
