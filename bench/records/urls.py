@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import errno
+import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +61,7 @@ class UrlFolder:
 
     def __init__(self, url: str):
         self.url = without_slash(url)
+        self._opened: tuple[int, Any, str] | None = None  # Any: fsspec is untyped
 
     def __truediv__(self, name: str) -> str:
         """The URL of a file."""
@@ -127,11 +131,12 @@ class UrlFolder:
 
     def _cat(self, names: Sequence[str]) -> list[bytes | OSError]:
         files, top = self._open()
-        # Not `cat`, which takes a name with a bracket for a pattern; and without asking S3 for each size before.
-        at_once = {"max_concurrency": 1} if self.has_claims else {}
+        # Newer s3fs asks for the size of each file before, so that it may read parts of it at the same time.
+        undivided = "max_concurrency" in signature(files.cat_file).parameters
+        more = {"max_concurrency": 1} if self.has_claims and undivided else {}
         paths = [f"{top}/{name}" for name in names]
         try:
-            contents = files.cat_ranges(paths, None, None, on_error="return", **at_once)
+            contents = files.cat_ranges(paths, None, None, on_error="return", **more)  # `cat` takes [x] for a pattern
         except FileNotFoundError:  # of one of them: simplecache:: gives all or none
             contents = [_content(files, path) for path in paths]
         for content in contents:
@@ -244,6 +249,8 @@ class UrlFolder:
 
     def _open(self) -> tuple[Any, str]:  # Any: fsspec is untyped
         """The file system, and the folder's path in it."""
+        if self._opened is not None and self._opened[0] == os.getpid():
+            return self._opened[1:]
         import fsspec
         from fsspec.implementations.local import LocalFileSystem
 
@@ -261,6 +268,8 @@ class UrlFolder:
         if self.has_claims and not getattr(files, "_tunefront_answered", False):
             _contact(files, top)
             files._tunefront_answered = True  # a file system is one per process, and lives as long
+        if getattr(files, "async_impl", False):  # older fsspec makes one for every thread, which connects anew
+            self._opened = (os.getpid(), files, top.rstrip("/"))
         return files, top.rstrip("/")
 
     def _check_name(self, files: Any, top: str) -> None:  # Any: fsspec is untyped
@@ -334,5 +343,15 @@ def _contact(files: Any, top: str) -> None:  # Any: fsspec is untyped
 
 def _listed(entry: Mapping[str, Any]) -> Listed:  # Any: fsspec is untyped
     size = entry.get("size")
+    return Listed(None if size is None else int(size), _md5_of(entry))
+
+
+def _md5_of(entry: Mapping[str, Any]) -> str | None:  # Any: fsspec is untyped
+    """The MD5 that S3 or Google Cloud Storage lists for a file, in hex."""
     digest = _MD5.fullmatch(str(entry.get("ETag")))  # others are no MD5: of several parts, or encrypted with a key
-    return Listed(None if size is None else int(size), digest and digest[1])
+    if digest is not None:
+        return digest[1]
+    try:
+        return base64.b64decode(entry.get("md5Hash") or b"", validate=True).hex() or None
+    except (ValueError, TypeError):
+        return None

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
+import fsspec
 import pandas as pd
 import pytest
+from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.bench.records.made import changed
 from tests.bench.records.test_s3 import name, record
@@ -17,10 +22,11 @@ from tests.s3 import BUCKET, Server, counted
 from tunefront.bench.errors import UserError
 from tunefront.bench.records import load, load_plans, load_records
 from tunefront.bench.records.answers import AnswerFiles
+from tunefront.bench.records.index import WORTH
 from tunefront.bench.records.merge import identity
 from tunefront.bench.records.plans import Plans
 from tunefront.bench.records.store import Store
-from tunefront.bench.records.urls import UrlFolder
+from tunefront.bench.records.urls import UrlFolder, _md5_of
 
 FRAME = pd.DataFrame({"id": ["0"], "label": [1], "prediction": [1]})
 ODD = ("a b", "a%20b", "a#b", "a?b", "a[1]", "[!a]*", "a*", "ü/ß", "..", "a/../b", "a//b", "records", "a{x}")
@@ -58,14 +64,13 @@ def test_chained_file_systems_will_do(chain: str, tmp_path: Path) -> None:
 
 
 def test_the_top_of_a_file_system_will_do(s3: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import fsspec
-
     monkeypatch.chdir(tmp_path)
     fsspec.filesystem("s3").mkdir("top")
     fsspec.filesystem("memory").store.clear()
     for url in ("s3://top/", "memory://", "memory:///"):
         uses(Store(url))
         fsspec.filesystem("memory").store.clear()
+    fsspec.filesystem("s3").rm("top", recursive=True)
     assert not list(tmp_path.iterdir()), "memory: and s3: are no folders here"
 
 
@@ -133,14 +138,44 @@ def test_plans_that_have_seconds_now_ask_together_which_cells_have_run(s3: Serve
 
 
 def test_no_answer_is_no_missing_file(monkeypatch: pytest.MonkeyPatch) -> None:
-    import fsspec
-
     def refuse(*_: object) -> None:
         raise PermissionError("quoth the server")
 
     monkeypatch.setattr(fsspec.filesystem("memory"), "info", refuse)
     with pytest.raises(UserError, match="quoth"):
         UrlFolder("memory://refused").has("records/1.json")
+
+
+class Hashing(MemoryFileSystem):
+    """Lists the MD5 of each file as gcsfs does."""
+
+    protocol = "hashing"
+    store: ClassVar[dict[str, object]] = {}
+
+    def ls(self, path: str, detail: bool = True, **more: object) -> object:
+        entries = super().ls(path, detail, **more)
+        for entry in entries if detail else ():
+            if entry["type"] == "file":
+                digest = hashlib.md5(self.cat_file(entry["name"])).digest()
+                entry["md5Hash"] = base64.b64encode(digest).decode()
+        return entries
+
+
+def test_what_lists_a_hash_has_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    fsspec.register_implementation("hashing", Hashing, clobber=True)
+    store = Store("hashing://results")
+    store.prepare()
+    for number in range(WORTH):
+        store.write(record(name(number), number))
+    first = load(store.location)
+    monkeypatch.setattr(UrlFolder, "read_many", lambda *_: iter(()))
+    assert load(store.location) == first
+    assert len(first.records) == WORTH
+
+
+@pytest.mark.parametrize("value", [None, "", "no base64!", "ü", 7, "YQ==", b"YQ=="])
+def test_what_is_no_hash_is_no_index(value: object) -> None:
+    assert _md5_of({"md5Hash": value, "ETag": '"0123-2"'}) in (None, b"a".hex())
 
 
 class _Files(SimpleHTTPRequestHandler):
