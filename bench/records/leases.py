@@ -50,7 +50,8 @@ class Process:
     @property
     def is_gone(self) -> bool:
         """Whether it ran on this machine and has ended."""
-        return bool(self.started) and self.machine == _machine() and _start_of(self.number) != self.started
+        here = bool(self.machine and self.started) and self.machine == _machine()
+        return here and _start_of(self.number) != self.started
 
 
 @dataclass

@@ -267,6 +267,13 @@ def test_a_claim_of_a_process_that_is_gone_ends_at_once(store: Store) -> None:
         assert mine
 
 
+def test_a_process_of_an_unknown_machine_is_not_known_to_be_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where processes can be seen and the boot cannot, as in a sandbox, all machines have the same empty name."""
+    monkeypatch.setattr(leases, "_machine", lambda: "")
+    assert not leases.Process("", 2**22 + 1, "7").is_gone
+    assert not leases.Process("another", 2**22 + 1, "7").is_gone
+
+
 def test_a_claim_is_renewed_as_long_as_it_is_held(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(leases, "RENEW_SECONDS", 0.05)
     with store.claim("1") as mine:
