@@ -165,7 +165,12 @@ class UrlFolder:
         with url_errors(self / name, "deleted"):
             files, top = self._open()
             with suppress(FileNotFoundError):
-                files.rm_file(f"{top}/{name}")
+                try:
+                    files.rm_file(f"{top}/{name}")
+                except Exception:  # ftp:// has an error of its own for a file that is not there
+                    files.invalidate_cache()
+                    files.info(f"{top}/{name}")
+                    raise
 
     def remove_many(self, names: Sequence[str]) -> None:
         """Deletes those of these files that are there: at S3 a thousand per request, elsewhere many requests at the

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import ftplib
 import hashlib
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -159,6 +161,20 @@ class Hashing(MemoryFileSystem):
                 digest = hashlib.md5(self.cat_file(entry["name"])).digest()
                 entry["md5Hash"] = base64.b64encode(digest).decode()
         return entries
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_is_not_there_need_not_be_deleted(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ftplib.error_perm("550 quoth the server")
+
+    folder = UrlFolder("memory://refused")
+    folder.write({"1.json": b"1"} if there else {"2.json": b"2"})
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "rm_file", refuse)
+        with pytest.raises(UserError, match="quoth") if there else nullcontext():
+            folder.remove("1.json")
+    folder.remove_many(["1.json", "2.json"])
 
 
 def test_what_lists_a_hash_has_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
