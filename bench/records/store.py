@@ -10,7 +10,7 @@ import logging
 import re
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -173,16 +173,17 @@ class Store:
             self._checkpoints, self._listed_at = frozenset(self.remote.listing("checkpoints")), time.monotonic()
         return name in self._checkpoints or self.remote.has(f"checkpoints/{name}")
 
-    def drop_checkpoint(self, record: Record) -> None:
-        """Deletes the safetensors file that a record names, if there is one. Errors: UserError for a URL; OSError."""
-        if not self.has_checkpoint(record):
-            return
-        name = f"checkpoints/{checkpoint_of(record)}.safetensors"
+    def drop_checkpoints(self, records: Iterable[Record]) -> None:
+        """Deletes the safetensors files that records name, those that are there. Errors: UserError for a URL;
+        OSError."""
+        digests = {digest for record in records if (digest := checkpoint_of(record)) is not None}
+        names = {f"{digest}.safetensors" for digest in digests}
         if self.folder is not None:
-            (self.folder / name).unlink(missing_ok=True)
-            return
-        self.remote.remove(name)
-        self._listed_at = -LISTED_SECONDS
+            for name in names:
+                (self.folder / "checkpoints" / name).unlink(missing_ok=True)
+        elif names and (there := names & self.remote.listing("checkpoints").keys()):
+            self.remote.remove_many([f"checkpoints/{name}" for name in sorted(there)])
+            self._listed_at = -LISTED_SECONDS
 
     def leave_mark(self) -> str:
         """Writes an empty file whose name nobody else knows, by which another machine can tell whether it sees this

@@ -148,7 +148,7 @@ def test_a_record_cannot_name_a_checkpoint_elsewhere(local: Store, name: str, tm
         (tmp_path / "r" / part / f"{hostile.storage.checkpoint_sha256}.safetensors").touch()
     before = sorted(path for path in tmp_path.rglob("*.safetensors"))
     assert (local.has_checkpoint(hostile), local.checkpoint(hostile)) == (False, None)
-    local.drop_checkpoint(hostile)
+    local.drop_checkpoints([hostile])
     assert delete(local, [Deletion(hostile, plan=True)])
     assert sorted(path for path in tmp_path.rglob("*.safetensors")) == before
     assert elsewhere.exists()

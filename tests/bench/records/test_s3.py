@@ -203,11 +203,23 @@ def test_checkpoints_are_kept_found_and_dropped(store: Store) -> None:
     kept = kept.model_copy(update={"storage": kept.storage.model_copy(update={"checkpoint_sha256": digest})})
     assert Store(store.location).has_checkpoint(kept)
     assert store.checkpoint(kept) == b"tensors"
-    store.drop_checkpoint(kept)
+    store.drop_checkpoints([kept])
     assert not store.has_checkpoint(kept)
     assert store.checkpoint(kept) is None
     store.write_checkpoint(b"tensors")
     assert store.has_checkpoint(kept), "a listing of before is no answer"
+
+
+def test_many_checkpoints_are_dropped_together(store: Store) -> None:
+    kept = []
+    for number in range(30):
+        storage = record("1").storage.model_copy(update={"checkpoint_sha256": store.write_checkpoint(b"%d" % number)})
+        kept.append(record(name(number)).model_copy(update={"storage": storage}))
+    with counted() as requests:
+        store.drop_checkpoints(kept[1:])
+        store.drop_checkpoints(kept[1:])
+    assert list(store.remote.listing("checkpoints")) == [f"{kept[0].storage.checkpoint_sha256}.safetensors"]
+    assert dict(requests) == {"list_objects_v2": 2, "delete_objects": 1}
 
 
 def test_missing_files_and_deletion(store: Store) -> None:
