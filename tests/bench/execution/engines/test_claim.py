@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tests.bench.execution.grids import Grid
@@ -37,3 +38,19 @@ def test_a_failure_replaces_no_result_of_another_process(
     assert failed is not None
     assert failed.status == "failed"
     assert store.records() == [failed]
+
+
+def test_of_two_results_the_first_stays_with_its_predictions(grid: Callable[..., Grid], tmp_path: Path) -> None:
+    (cell,) = grid(methods=("full",)).cells()
+    work, store = Work(cell, Identity.of(cell)), Store(f"memory://{tmp_path.name}")
+    store.prepare()
+    first = record_of(cell, work.identity, environment(cell, 1), "ok")
+    second = first.model_copy(update={"seconds": first.seconds.model_copy(update={"train": 7.0})})
+
+    def end_late() -> tuple[Record, pd.DataFrame]:
+        store.write(first, pd.DataFrame({"id": ["first"]}))
+        return second, pd.DataFrame({"id": ["second"]})
+
+    assert write_claimed(work, store, end_late) == first
+    assert store.records() == [first]
+    assert store.predictions(work.key)["id"].tolist() == ["first"]
