@@ -224,6 +224,7 @@ def test_a_web_server_is_read(site: str, tmp_path: Path) -> None:
     assert store.read_all([name(number) for number in range(40)]) == {each.key: each for each in written.records()}
     assert AnswerFiles({name(0): store.location}).read(name(0)) is not None
     assert not load(f"{site}/nothing").records
-    for use in (store.prepare, lambda: store.write(record(name(0))), lambda: store.remote.remove("records/1.json")):
+    one = f"records/{name(0)}.json"
+    for use in (store.prepare, lambda: store.write(record(name(0))), lambda: store.remote.remove(one)):
         with pytest.raises(UserError, match=site):
             use()
