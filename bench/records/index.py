@@ -26,6 +26,9 @@ SHARE = 20
 SPARE_BYTES = 2**20
 """What an index may have besides contents."""
 
+MOST_TIMES = 4
+"""So many contents per listed file are looked at: millions of empty ones would take hours."""
+
 log = logging.getLogger("tunefront")
 
 
@@ -96,7 +99,7 @@ class _Index:
         used = unused = 0
         left = dict(self._names)
         try:
-            for content in _unpacked(packed, 2 * self._most):
+            for content in _unpacked(packed, 2 * self._most, MOST_TIMES * len(self._names)):
                 names = left.pop(_md5(content), ())
                 used, unused = (used + len(content), unused) if names else (used, unused + len(content))
                 for name in names:
@@ -137,11 +140,14 @@ class _Index:
             return b""
 
 
-def _unpacked(packed: bytes, most: int) -> Iterator[bytes]:
-    """The contents in an index, each after a line with its length. ValueError for more than `most` bytes, or if it is
-    no index; OSError, EOFError or zlib.error for a part of one."""
+def _unpacked(packed: bytes, most: int, times: int) -> Iterator[bytes]:
+    """The contents in an index, each after a line with its length. ValueError for more than `most` bytes, for `times`
+    contents or more, or if it is no index; OSError, EOFError or zlib.error for a part of one."""
     with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        while line := file.readline(_LONGEST_NUMBER):
+        for _ in range(times):
+            line = file.readline(_LONGEST_NUMBER)
+            if not line:
+                return
             length = int(line)
             most -= length
             if length < 0 or most < 0:
@@ -150,6 +156,7 @@ def _unpacked(packed: bytes, most: int) -> Iterator[bytes]:
             if len(content) < length:
                 raise EOFError("it ends in a content")
             yield content
+    raise ValueError("it has too many contents")
 
 
 _LONGEST_NUMBER = 20

@@ -159,6 +159,20 @@ def test_a_damaged_or_hostile_index_is_as_if_it_were_not_there(many: Store, kind
     assert len({each.seed for each in first.records}) == 150
 
 
+def test_an_index_of_nothings_takes_no_time(many: Store, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 20 kB, with ten million contents."""
+    first = load(many.location)
+    many.remote.write({"index/records.gz": gzip.compress(b"0\n" * 10_000_000)})
+    looked_at: list[bytes] = []
+    digest = index._md5
+    monkeypatch.setattr(index, "_md5", lambda content: (looked_at.append(content), digest(content))[1])
+    assert load(many.location) == first
+    assert len(looked_at) < 10 * len(first.records)
+    asked.clear()
+    assert load(many.location) == first
+    assert asked == [], "a new one took its place"
+
+
 def test_predictions_are_read_together(store: Store, asked: list[str]) -> None:
     for number in range(5):
         store.write(record(name(number)), FRAME)
