@@ -110,11 +110,12 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror or error}); give another path.") from error
 
 
-def sweep(folder: Path) -> None:
-    """Removes temporary files older than a day, left by killed processes; younger ones may be in use."""
+def sweep(folder: Path, now: float | None = None) -> None:
+    """Removes temporary files older than a day, left by killed processes; younger ones may be in use. `now` is in
+    seconds by the clock of the file system, which may be another machine's; by default by this machine's."""
     for left in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process was first, or it is not ours
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            if (time.time() if now is None else now) - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink()
 
 

@@ -77,8 +77,9 @@ class Store:
                 self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
                 probe = self.folder / name / _probe()
                 probe.touch()
+                now = probe.stat().st_mtime
                 probe.unlink()
-                sweep(self.folder / name)
+                sweep(self.folder / name, now)
         except (FileExistsError, NotADirectoryError) as error:
             folders = [self.folder / name for name in FOLDERS]
             place = next((folder for folder in folders if folder.exists() and not folder.is_dir()), self.folder)
