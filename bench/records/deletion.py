@@ -17,7 +17,7 @@ from tunefront.bench.files import LEFT_SECONDS, NotOrdinary, open_ordinary
 from tunefront.bench.records.index import content_of, drop, is_record, read_contents
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
 from tunefront.bench.records.leases import claimed
-from tunefront.bench.records.ordinary import Unreadable, printable_path
+from tunefront.bench.records.ordinary import MOST_BYTES, Unreadable, printable_path
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import Store, checkpoint_of
 from tunefront.bench.records.urls import UrlFolder
@@ -178,18 +178,25 @@ def _named_checkpoints(store: Store) -> set[str] | None:
 
 
 def _record_contents(store: Store) -> Iterator[bytes | OSError | Unreadable]:
-    """The contents of record files in any state, or why one has none."""
+    """The contents of record files in any state, or why one has none: it may be too large for a record."""
     if store.folder is None:
         yield from (content for _, content in read_contents(store.remote, "records"))
-        others = [f"records/{name}" for name in _record_files(store) if not is_record(name)]
-        yield from (content for _, content in store.remote.read_many(others))
+        others = {name: file.size or 0 for name, file in store.remote.listing("records").items() if not is_record(name)}
+        yield from (Unreadable(store.remote / f"records/{name}", LARGE) for name in others if others[name] > MOST_BYTES)
+        small = [f"records/{name}" for name, size in others.items() if size <= MOST_BYTES]
+        yield from (content for _, content in store.remote.read_many(small))
         return
     for name in _record_files(store):
+        path = store.folder / "records" / name
         try:
-            with open_ordinary(store.folder / "records" / name) as file:
-                yield file.read()
+            with open_ordinary(path) as file:
+                is_large = os.fstat(file.fileno()).st_size > MOST_BYTES
+                yield Unreadable(path, LARGE) if is_large else file.read()
         except OSError as error:
             yield error
+
+
+LARGE = "it is too large for a record"
 
 
 def missing(store: Store, keys: Iterable[str]) -> list[str]:

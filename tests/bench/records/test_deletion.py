@@ -219,6 +219,22 @@ def test_a_record_that_cannot_be_read_may_name_any_checkpoint(local: Store, monk
     assert not leftovers(local, file_sizes(local))
 
 
+@pytest.mark.parametrize("where", ["folder", "memory"])
+def test_a_file_that_is_too_large_for_a_record_is_not_read(
+    where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one of a terabyte that takes no room on the disk."""
+    made_at = filled(Store(tmp_path / "r" if where == "folder" else f"memory://large/{tmp_path.name}"))
+    digest = made_at.write_checkpoint(b"loose")
+    monkeypatch.setattr(deletion, "LEFT_SECONDS", -60)
+    assert leftovers(made_at, file_sizes(made_at)) == [("checkpoints", digest)]
+    made_at._put("records/large.json.corrupt", b" " * 20_000)
+    monkeypatch.setattr(deletion, "MOST_BYTES", 20_000)
+    assert leftovers(made_at, file_sizes(made_at)) == [("checkpoints", digest)]
+    monkeypatch.setattr(deletion, "MOST_BYTES", 19_999)
+    assert leftovers(made_at, file_sizes(made_at)) == []
+
+
 @pytest.fixture(params=["memory", "s3"])
 def remote(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """A store at a URL."""
