@@ -320,7 +320,7 @@ def test_importing_reports_is_light():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/report", "", "~nobody-of-this-name"])
+@pytest.mark.parametrize("place", ["nosuch://bucket/report", "s3://", "", "~nobody-of-this-name"])
 def test_an_out_that_is_no_folder_is_an_error_and_creates_nothing(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
