@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -111,11 +110,12 @@ def check_writable(path: Path) -> None:
         raise UserError(f"{path} cannot be written ({error.strerror or error}); give another path.") from error
 
 
-def sweep(folder: Path) -> None:
-    """Removes temporary files older than a day, left by killed processes; younger ones may be in use."""
+def sweep(folder: Path, now: float | None = None) -> None:
+    """Removes temporary files older than a day, left by killed processes; younger ones may be in use. `now` is in
+    seconds by the clock of the file system, which may be another machine's; by default by this machine's."""
     for left in folder.glob(".*.tmp"):
         with suppress(OSError):  # another process was first, or it is not ours
-            if time.time() - left.stat().st_mtime > LEFT_SECONDS:
+            if (time.time() if now is None else now) - left.stat().st_mtime > LEFT_SECONDS:
                 left.unlink()
 
 
@@ -150,7 +150,8 @@ def expanded(path: str | Path) -> Path:
 
 
 def local_folder(location: str | Path) -> Path | None:
-    """The local folder of a location, None for the URL of another file system; UserError for a blank or invalid path.
+    """The local folder of a location, None for the URL of another file system; UserError for a blank or invalid path,
+    and for the Path of a URL.
 
     >>> local_folder("file:///data/results").as_posix(), local_folder("s3://bucket/results")
     ('/data/results', None)
@@ -164,7 +165,22 @@ def local_folder(location: str | Path) -> Path | None:
         text = text.removeprefix(scheme)
     if not text.strip():
         raise UserError(f"{text!r} names no folder; give a path, such as results, or . for this folder.")
-    return None if "://" in text else expanded(text)
+    if "://" in text:
+        return None
+    scheme, colon, _ = text.partition(":/")
+    if colon and isinstance(location, Path) and scheme in known_protocols():
+        raise UserError(f"{text} is a URL that became a path, which keeps one of its two slashes; give it as a text.")
+    return expanded(text)
+
+
+def without_slash(url: str) -> str:
+    """A URL without the slashes at its end; those of its scheme stay.
+
+    >>> without_slash("s3://bucket/results//"), without_slash("memory://")
+    ('s3://bucket/results', 'memory://')
+    """
+    scheme, slashes, rest = url.partition("://")
+    return f"{scheme}{slashes}{rest.rstrip('/')}"
 
 
 def is_memory(location: str | Path) -> bool:
@@ -182,28 +198,6 @@ def known_protocols() -> set[str]:
     from fsspec.registry import known_implementations, registry
 
     return {*known_implementations, *registry}
-
-
-@contextmanager
-def output_folder(location: str | Path) -> Iterator[Path]:
-    """A local folder whose files are at `location` when the block ends: the location itself, or a temporary folder that
-    is then uploaded to the fsspec URL. UserError if the URL cannot be written, checked before and after."""
-    folder = local_folder(location)
-    if folder is not None:
-        yield folder
-        return
-    url = str(location).rstrip("/")
-    with url_errors(url, "written"):
-        import fsspec
-
-        files, inside = fsspec.core.url_to_fs(url)
-        files.makedirs(inside, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="tunefront-") as made:
-        yield Path(made)
-        with url_errors(url, "written"):
-            for path in sorted(path for path in Path(made).rglob("*") if path.is_file()):
-                files.makedirs(f"{inside}/{path.parent.relative_to(made).as_posix()}", exist_ok=True)
-                files.pipe_file(f"{inside}/{path.relative_to(made).as_posix()}", path.read_bytes())
 
 
 _HINTS = {
@@ -252,7 +246,9 @@ def url_errors(url: str, verb: str) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # unknown protocol, missing package, no permission: each file system has its own errors
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why, *more = str(error).strip().splitlines() or [type(error).__name__]
+        if why.endswith(":") and more:  # as botocore says that a name is invalid
+            why = f"{why} {more[0].strip()}"
         raise UserError(
             f"{url} cannot be {verb} ({why}); give a local folder, or check that the URL is right, that its package is "
             "installed (pip install 'tunefront[s3]' for s3://, gcsfs for gs://) and that your credentials allow it."

@@ -36,20 +36,21 @@ def write(
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
     prices: str | Path | Prices | None = None,
-) -> list[Path]:
+) -> list[Path] | list[str]:
     """Writes `report.<format>` (and `summary.csv`, `differences.csv`, `ledgers.csv`, `studies.csv`, `plots/`).
 
-    Returns the paths of the files, the report first.
+    Returns the paths of the files, or their URLs, the report first.
 
-    Args: records, of any status; out, the folder; formats, a selection from FORMATS; where, which records to use:
-    `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings, or
+    Args: records, of any status; out, the folder or fsspec URL; formats, a selection from FORMATS; where, which records
+    to use: `{"dtype": "float32"}` or `["dtype=float32"]`, for any field of the record, its recipe or its settings, or
     `results`, its folder; reference, the label with which scores are compared; plans, predicted records, compared with
     the records of the same key; notes, additional warnings; places, key of a record -> results folder or URL with its
     predictions, from which the report says how sure the differences are: those of `load_records` are known, and
     `load_records("a", "b")` merges two folders, so that a cell in both counts once; prices, a TOML file of prices, or
     `genai:MODEL` for those in the package genai-prices, from which the report says what training and queries cost.
-    Each file is written completely or not at all. UserError if the records cannot be compared, if no record is left,
-    if a format is unknown, or if prices cannot be used.
+    Each file is written completely or not at all; those at a URL follow each other at the end. UserError if the records
+    cannot be compared, if no record is left, if a format is unknown, if prices cannot be used, or if a URL cannot be
+    written.
     """
     from tunefront.reports.formats.writing import write_report
 

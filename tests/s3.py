@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import threading
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -122,3 +123,22 @@ def refusing_server(code: str) -> Iterator[Server]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@contextmanager
+def counted() -> Iterator[Counter[str]]:
+    """How often S3 is asked for what, from now on: name of the request -> number."""
+    import s3fs
+    from fsspec.asyn import sync_wrapper
+
+    requests: Counter[str] = Counter()
+    call = s3fs.S3FileSystem._call_s3
+
+    async def count(files: object, method: str, *arguments: object, **more: object) -> object:
+        requests[method] += 1
+        return await call(files, method, *arguments, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(s3fs.S3FileSystem, "_call_s3", count)
+        patch.setattr(s3fs.S3FileSystem, "call_s3", sync_wrapper(count))
+        yield requests

@@ -127,27 +127,31 @@ def _delete(plan: Pruning) -> None:
     """Deletes what is listed, and says how much of it. An interruption waits until the files of a cell are gone."""
     from tunefront.bench.cli.progress import plural
     from tunefront.bench.cli.prune_screen import size
-    from tunefront.bench.records.deletion import delete, delete_leftover, drop_index, file_sizes, missing
+    from tunefront.bench.records import deletion
 
-    before = file_sizes(plan.store)
-    gone = set(missing(plan.store, {candidate.newer for candidate in plan.candidates if candidate.newer is not None}))
+    store = plan.store
+    before = deletion.file_sizes(store)
+    newer = {candidate.newer for candidate in plan.candidates if candidate.newer is not None}
+    gone = set(deletion.missing(store, newer))
+    chosen = [candidate.deletion for candidate in plan.candidates if candidate.newer not in gone]
+    loose = [part for part in plan.leftovers if part in before]
     n_records = n_leftovers = 0
     try:
-        for candidate in plan.candidates:
-            if candidate.newer not in gone:
-                with interruption.deferred():
-                    n_records += delete(plan.store, candidate.deletion)
-        for part in plan.leftovers:
+        for batch in deletion.batches(store, chosen):
             with interruption.deferred():
-                n_leftovers += delete_leftover(plan.store, part)
+                n_records += deletion.delete(store, batch)
+        loose = deletion.leftovers(store, {part: before[part] for part in loose}) if loose else []
+        for parts in deletion.batches(store, loose):
+            with interruption.deferred():
+                n_leftovers += deletion.delete_leftovers(store, parts)
     finally:
-        drop_index(plan.store)
-        after = file_sizes(plan.store)
+        deletion.drop_index(store)
+        after = deletion.file_sizes(store)
         freed = sum(length for name, length in before.items() if name not in after)
         rest = len(plan.candidates) - n_records
         more = f" and {plural(n_leftovers, 'file')} without a record" if n_leftovers else ""
         print_plain(
             Console(),
-            f"{plan.store.location}: deleted {plural(n_records, 'record')}{more}, {size(freed)} freed"
+            f"{store.location}: deleted {plural(n_records, 'record')}{more}, {size(freed)} freed"
             + (f"; {plural(rest, 'record')} kept." if rest else "."),
         )

@@ -14,7 +14,7 @@ from tunefront.bench.cli.console import Console, handle_errors, print_plain, war
 from tunefront.bench.cli.options import location
 from tunefront.bench.collector import without_collector
 from tunefront.bench.errors import ErrorCollector, UserError, UserErrors
-from tunefront.bench.files import is_memory, local_folder, output_folder
+from tunefront.bench.files import is_memory, local_folder
 from tunefront.bench.suites.lists import parse_values
 
 if TYPE_CHECKING:
@@ -170,12 +170,9 @@ def written_report(
     from tunefront.reports import write
 
     try:
-        with Console(stderr=True).status("writing the report"), output_folder(out) as folder:
-            files = write(records, str(folder), formats, where, plans=plans, notes=notes, places=places, prices=prices)
-            written = [Path(path) for path in files]
-            if local_folder(out) is not None:
-                return [str(path) for path in written]
-            return [f"{out.rstrip('/')}/{path.relative_to(folder).as_posix()}" for path in written]
+        with Console(stderr=True).status("writing the report"):
+            written = write(records, out, formats, where, plans=plans, notes=notes, places=places, prices=prices)
+            return [str(path) for path in written]
     except PermissionError as error:
         raise UserError(
             f"the report cannot be written to {out} ({error.strerror}); give another folder with --out."

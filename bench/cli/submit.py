@@ -35,7 +35,8 @@ from tunefront.bench.cli.slurm import (
     script,
 )
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.files import is_memory, local_folder, output_folder, writing
+from tunefront.bench.files import is_memory, local_folder, writing
+from tunefront.bench.records.urls import output_folder
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
 if TYPE_CHECKING:

@@ -134,9 +134,9 @@ def ingredients(cell: Cell, shared: Shared | None = None) -> dict[str, Any]:  # 
     return {**cell_fields(cell, shared), "fingerprints": prints}
 
 
-def without_method(cell: Cell) -> dict[str, Any]:  # Any: as `ingredients`
+def without_method(cell: Cell, shared: Shared | None = None) -> dict[str, Any]:  # Any: as `ingredients`
     """The ingredients of a cell without those of its method, which is not read; errors as in `ingredients`."""
-    return {**_fields_without_method(cell), "fingerprints": surroundings(cell)}
+    return {**_fields_without_method(cell), "fingerprints": surroundings(cell, shared)}
 
 
 def surroundings(cell: Cell, shared: Shared | None = None) -> dict[str, str]:

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from rich import box
 from rich.table import Table
@@ -25,6 +25,9 @@ from tunefront.bench.settings import RunConfig, Scalar
 from tunefront.methods.base import Method, Recipe
 from tunefront.methods.registry import UnknownMethod, methods, source_fingerprint
 from tunefront.methods.spelling import parse
+
+if TYPE_CHECKING:
+    from tunefront.bench.execution.identity import Shared
 
 T = TypeVar("T", Recipe, RunConfig)
 FINGERPRINTS = {
@@ -53,23 +56,25 @@ class Staleness:
 def staleness(records: Sequence[Record], results: Path | None = None) -> list[Staleness]:
     """For each record, the differences between its ingredients and those of its cell now. Relative paths are looked up
     from the working directory, then from the folders above `results`."""
-    places = Places(results)
-    return [_compare(record, places) for record in records]
+    from tunefront.bench.execution.identity import Shared
+
+    places, shared = Places(results), Shared()
+    return [_compare(record, places, shared) for record in records]
 
 
 def cell_of(record: Record) -> Cell:
     """The cell of a record; UserError if it cannot be run any more, or if its method is a user's own that is not
     imported."""
-    return _cell(record, _method(record))
+    return _cell(record, _method(record.method))
 
 
-def _compare(record: Record, places: Places) -> Staleness:
+def _compare(record: Record, places: Places, shared: Shared) -> Staleness:
     missing: list[str] = []
     try:
         by_class = _is_known_by_class(record)
-        method = _method(record) if by_class else None
+        method = shared.once(_method, record.method) if by_class else None
         changes = [] if by_class else list(_source_changes(record, places, missing))
-        changes += _changes(record, _resolve(_cell(record, method), record, places, missing), bool(missing))
+        changes += _changes(record, _resolve(_cell(record, method), record, places, missing), bool(missing), shared)
     except UserError as error:
         return Staleness(record, (str(error),), tuple(missing))
     return Staleness(record, tuple(dict.fromkeys(changes)), tuple(missing))
@@ -87,10 +92,10 @@ def _is_known_by_class(record: Record) -> bool:
         raise UserError(str(error)) from error
 
 
-def _method(record: Record) -> Method:
+def _method(spelled: str) -> Method:
     """The method of a record, from its known class; UserError if the class is unknown or its fields have changed."""
     try:
-        return parse(record.method, files=False)
+        return parse(spelled, files=False)
     except (UnknownMethod, ValueError) as error:
         raise UserError(str(error)) from error
 
@@ -183,16 +188,15 @@ def _value(spelled: str, field: str) -> str | None:
     return None if match is None else match[1].strip('"')
 
 
-def _changes(record: Record, cell: Cell, partly: bool) -> list[str]:
+def _changes(record: Record, cell: Cell, partly: bool, shared: Shared) -> list[str]:
     """Changes of a cell, except in the source of a method that is not imported; `partly` is set if a name is not found,
     and limits the comparison to the other ingredients."""
     from tunefront.bench.execution.identity import Identity, without_method, without_method_and_files
 
-    whole = Identity.of(cell) if cell.method is not None and not partly else None
+    whole = Identity.of(cell, shared) if cell.method is not None and not partly else None
     if whole is not None and whole.key == record.key:
         return []
-    read = without_method_and_files if partly else without_method
-    now = whole.ingredients if whole is not None else read(cell)
+    now = whole.ingredients if whole else without_method_and_files(cell) if partly else without_method(cell, shared)
     if cell.method is not None and partly:
         now["fingerprints"]["method"] = source_fingerprint(cell.method)
     changes = [

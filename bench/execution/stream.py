@@ -236,10 +236,10 @@ class _Steps:
 
     def drop_unneeded(self) -> None:
         """Deletes the checkpoints of steps that no other step will read."""
-        for key in self.keys:
-            is_done = self._is_ok(key) and not self.keeps(key)
-            if is_done and self._readers[key] and key not in self._results:
-                self._store.drop_checkpoint(self._records[key])
+        done = (key for key in self.keys if self._is_ok(key) and not self.keeps(key))
+        self._store.drop_checkpoints(
+            self._records[key] for key in done if self._readers[key] and key not in self._results
+        )
 
     def _is_ok(self, key: str) -> bool:
         record = self._records.get(key)

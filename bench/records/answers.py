@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pyarrow.parquet import ParquetFile
 
 MOST_ROWS = 10_000_000
-"""Most rows that are read where the record does not say how many were scored."""
+"""Most rows that are read, whatever the record says."""
 COLUMNS = ("id", "label", "prediction")
 
 
@@ -110,6 +110,6 @@ def _table(source: str | BinaryIO, rows: int | None) -> pyarrow.Table:
 
 def _of_rows(file: ParquetFile, rows: int | None) -> ParquetFile:
     found = file.metadata.num_rows
-    if found != rows if rows is not None else found > MOST_ROWS:
+    if found > MOST_ROWS or (rows is not None and found != rows):
         raise ValueError(f"{found} rows")
     return file

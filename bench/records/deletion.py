@@ -6,26 +6,31 @@ import os
 import re
 import stat
 import time
-from collections.abc import Iterable, Mapping
-from contextlib import AbstractContextManager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import LEFT_SECONDS, open_ordinary
-from tunefront.bench.records.index import drop
+from tunefront.bench.files import LEFT_SECONDS, NotOrdinary, open_ordinary
+from tunefront.bench.records.index import content_of, drop, is_record, read_contents
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
 from tunefront.bench.records.leases import claimed
-from tunefront.bench.records.ordinary import Unreadable, printable_path
+from tunefront.bench.records.ordinary import MOST_BYTES, Unreadable, printable_path
 from tunefront.bench.records.record import Record
-from tunefront.bench.records.store import Store
+from tunefront.bench.records.store import Store, checkpoint_of
 from tunefront.bench.records.urls import UrlFolder
 
 ENDINGS = {"records": ".json", "predictions": ".parquet", "checkpoints": ".safetensors", "plans": ".json"}
 """Subfolder of a results folder -> the ending of its files, whose names are keys; those of checkpoints are sha256."""
-_NAME = re.compile(r"[0-9a-f]{64}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(rb'"checkpoint_sha256": ?"([0-9a-f]{64})"')
 """How a record names its checkpoint."""
+TOGETHER = 64
+"""Records at a URL that are deleted together; an interruption waits for them."""
+S = TypeVar("S")
+T = TypeVar("T")
 Part = tuple[str, str]
 """A file: its subfolder, and its name without ending."""
 Sizes = Mapping[Part, int]
@@ -49,7 +54,7 @@ class Deletion:
         The lock of a cell stays: it is empty, and removing it while another process opens it would let two processes
         hold one cell.
         """
-        key, kept = self.record.key, self.record.storage.checkpoint_sha256
+        key, kept = self.record.key, checkpoint_of(self.record)
         checkpoint = [] if kept is None else [("checkpoints", kept)]
         return (("records", key), ("predictions", key), *checkpoint, *([("plans", key)] if self.plan else []))
 
@@ -90,16 +95,23 @@ def check_deletable(store: Store) -> None:
             )
 
 
-def delete(store: Store, deletion: Deletion) -> bool:
-    """Deletes a record and what belongs to it; False if the record is no longer the given one, or if another process
-    runs its cell. Only regular files and links are deleted. Errors: UserError for a URL; OSError."""
-    key = deletion.record.key
-    with _claim(store, key) as mine:
-        if not mine or _read(store, key) != deletion.record:
-            return False
-        for part in deletion.parts:
-            _remove(store, part)
-    return True
+def batches(store: Store, items: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Items that are deleted by one call: at a URL many, whose requests are sent together."""
+    length = TOGETHER if store.folder is None else 1
+    for start in range(0, len(items), length):
+        yield items[start : start + length]
+
+
+def delete(store: Store, deletions: Sequence[Deletion]) -> int:
+    """Deletes records and what belongs to them; how many. One that is no longer the given one stays, and so does one
+    whose cell another process runs. Only regular files and links are deleted. Errors: UserError for a URL; OSError."""
+    with _claims(store, [deletion.record.key for deletion in deletions]) as mine:
+        held = [deletion for deletion in deletions if deletion.record.key in mine]
+        known = _read(store, [deletion.record.key for deletion in held])
+        same = [deletion for deletion in held if known.get(deletion.record.key) == deletion.record]
+        _remove(store, [deletion.parts[0] for deletion in same])
+        _remove(store, [part for deletion in same for part in deletion.parts[1:]])
+    return len(same)
 
 
 def drop_index(store: Store) -> None:
@@ -110,52 +122,81 @@ def drop_index(store: Store) -> None:
 
 
 def leftovers(store: Store, sizes: Sizes) -> list[Part]:
-    """Predictions and checkpoints that belong to no record and are older than a day, in a local folder.
+    """Predictions and checkpoints that belong to no record and are older than a day.
 
-    A cell writes them before its record, so younger ones may belong to a cell that is just being written. A
-    record counts in any state: one that was set aside, or that another version wrote.
+    A cell writes them before its record, so younger ones may belong to a cell that is just being written. A record
+    counts in any state: one that was set aside, or that another version wrote. If one cannot be read, no checkpoint is
+    taken to be left over. Errors: UserError if a URL cannot be read; OSError.
     """
-    if store.folder is None:
-        return []
-    names = _recorded(store.folder)
-    kept = _named_checkpoints(store.folder) if any(part == "checkpoints" for part, _ in sizes) else set()
-    belong = {"predictions": names, "checkpoints": kept}
-    loose = [(part, name) for part, name in sizes if part in belong and name not in belong[part]]
-    return [part for part in loose if _NAME.fullmatch(part[1]) and _is_old(store.folder / _path(part))]
+    loose = [part for part in sizes if part[0] in ("predictions", "checkpoints") and _SHA256.fullmatch(part[1])]
+    names = _recorded(store)
+    loose = [(part, name) for part, name in loose if part != "predictions" or name not in names]
+    if any(part == "checkpoints" for part, _ in loose):
+        kept = _named_checkpoints(store)
+        loose = [
+            (part, name) for part, name in loose if part == "predictions" or (kept is not None and name not in kept)
+        ]
+    return _old(store, loose)
 
 
-def delete_leftover(store: Store, part: Part) -> bool:
-    """Deletes a file that belongs to no record; False if it has one by now, or if its cell is running."""
-    if store.folder is None:
-        return False
-    name = part[1]
-    if part[0] == "checkpoints":  # its cell is not known: a running one would have written it in the last day
-        if name in _named_checkpoints(store.folder):
-            return False
-        _remove(store, part)
-        return True
-    with _claim(store, name) as mine:
-        if not mine or os.path.lexists(store.folder / "records" / f"{name}.json"):
-            return False
-        _remove(store, part)
-    return True
+def delete_leftovers(store: Store, parts: Sequence[Part]) -> int:
+    """Deletes files that `leftovers` has just found; how many. Predictions that have a record by now stay, and so do
+    those whose cell runs. A running cell would have written its checkpoint in the last day. Errors: as `delete`."""
+    checkpoints = [part for part in parts if part[0] == "checkpoints"]
+    _remove(store, checkpoints)
+    keys = [name for part, name in parts if part != "checkpoints"]
+    with _claims(store, keys) as mine:
+        recorded = _recorded(store) if mine else set()
+        loose = [("predictions", key) for key in keys if key in mine and key not in recorded]
+        _remove(store, loose)
+    return len(checkpoints) + len(loose)
 
 
-def _recorded(folder: Path) -> set[str]:
+def _recorded(store: Store) -> set[str]:
     """The keys of record files in any state."""
+    return {name.split(".")[0] for name in _record_files(store)}
+
+
+def _record_files(store: Store) -> list[str]:
+    if store.folder is None:
+        return list(store.remote.listing("records"))
     with suppress(FileNotFoundError):
-        return {name.split(".")[0] for name in os.listdir(folder / "records")}
-    return set()
+        return os.listdir(store.folder / "records")
+    return []
 
 
-def _named_checkpoints(folder: Path) -> set[str]:
-    """The checkpoints that record files name, in any state."""
+def _named_checkpoints(store: Store) -> set[str] | None:
+    """The checkpoints that record files name, in any state; None if such a file cannot be read."""
     named: set[str] = set()
-    with suppress(FileNotFoundError):
-        for path in (folder / "records").iterdir():
-            with suppress(OSError), open_ordinary(path) as file:
-                named |= {digest.decode() for digest in _NAMED.findall(file.read())}
+    for content in _record_contents(store):
+        if isinstance(content, FileNotFoundError | NotOrdinary | IsADirectoryError):
+            continue
+        if not isinstance(content, bytes):
+            return None
+        named |= {digest.decode() for digest in _NAMED.findall(content)}
     return named
+
+
+def _record_contents(store: Store) -> Iterator[bytes | OSError | Unreadable]:
+    """The contents of record files in any state, or why one has none: it may be too large for a record."""
+    if store.folder is None:
+        yield from (content for _, content in read_contents(store.remote, "records"))
+        others = {name: file.size or 0 for name, file in store.remote.listing("records").items() if not is_record(name)}
+        yield from (Unreadable(store.remote / f"records/{name}", LARGE) for name in others if others[name] > MOST_BYTES)
+        small = [f"records/{name}" for name, size in others.items() if size <= MOST_BYTES]
+        yield from (content for _, content in store.remote.read_many(small))
+        return
+    for name in _record_files(store):
+        path = store.folder / "records" / name
+        try:
+            with open_ordinary(path) as file:
+                is_large = os.fstat(file.fileno()).st_size > MOST_BYTES
+                yield Unreadable(path, LARGE) if is_large else file.read()
+        except OSError as error:
+            yield error
+
+
+LARGE = "it is too large for a record"
 
 
 def missing(store: Store, keys: Iterable[str]) -> list[str]:
@@ -164,12 +205,32 @@ def missing(store: Store, keys: Iterable[str]) -> list[str]:
     return [key for key in keys if key not in present]
 
 
-def _claim(store: Store, key: str) -> AbstractContextManager[bool]:
-    """A claim of the cell; without a folder of locks, which every command that runs cells makes, there is nothing to
-    claim, and a claim would make that folder."""
+@contextmanager
+def _claims(store: Store, keys: Sequence[str]) -> Iterator[set[str]]:
+    """The keys of those of these cells that this process now holds; without a folder of locks, which every command that
+    runs cells makes, there is nothing to claim, and a claim would make that folder."""
     if store.folder is not None and not (store.folder / "locks").is_dir():
-        return nullcontext(True)
-    return store.claim(key)
+        yield set(keys)
+        return
+    begun: list[AbstractContextManager[bool]] = []
+
+    def begin(key: str) -> bool:
+        claim = store.claim(key)
+        mine = claim.__enter__()
+        begun.append(claim)
+        return mine
+
+    try:
+        yield {key for key, mine in zip(keys, _each(store, begin, keys), strict=True) if mine}
+    finally:
+        _each(store, lambda claim: claim.__exit__(None, None, None), begun)
+
+
+def _each(store: Store, do: Callable[[T], S], items: Sequence[T]) -> list[S]:
+    """What `do` gives for each item; at a URL, where a claim takes requests, for many at the same time."""
+    if store.folder is None:
+        return store.remote.at_once(do, items)
+    return [do(item) for item in items]
 
 
 def _is_free(store: Store, key: str) -> bool:
@@ -177,22 +238,35 @@ def _is_free(store: Store, key: str) -> bool:
         return mine
 
 
-def _is_old(path: Path) -> bool:
+def _old(store: Store, parts: Sequence[Part]) -> list[Part]:
+    """The files that are older than a day."""
+    if store.folder is None:
+        ages = store.remote.ages([_path(part) for part in parts])
+    else:
+        ages = [_age(store.folder / _path(part)) for part in parts]
+    return [part for part, age in zip(parts, ages, strict=True) if age is not None and age > LEFT_SECONDS]
+
+
+def _age(path: Path) -> float | None:
     try:
-        return time.time() - path.lstat().st_mtime > LEFT_SECONDS
+        return time.time() - path.lstat().st_mtime
     except OSError:
-        return False
-
-
-def _read(store: Store, key: str) -> Record | None:
-    """The record of a key as it is now; None if there is none, or an unusable one. Changes nothing."""
-    try:
-        if store.folder is not None:
-            return read_record(store.folder / "records" / f"{key}.json")
-        name = f"records/{key}.json"
-        return parse_record(store.remote.read(name), store.remote / name)
-    except (CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError):
         return None
+
+
+def _read(store: Store, keys: Sequence[str]) -> dict[str, Record]:
+    """The records of keys as they are now, without those that are unusable. Changes nothing."""
+    found: dict[str, Record] = {}
+    names = [f"records/{key}.json" for key in keys]
+    remote = dict(store.remote.read_many(names)) if store.folder is None else {}
+    for key, name in zip(keys, names, strict=True):
+        with suppress(CorruptRecord, OtherVersion, OtherCell, Unreadable, FileNotFoundError):
+            if store.folder is not None:
+                found[key] = read_record(store.folder / name)
+            else:
+                path = store.remote / name
+                found[key] = parse_record(content_of(path, remote[name]), path)
+    return found
 
 
 def _path(part: Part) -> str:
@@ -201,15 +275,16 @@ def _path(part: Part) -> str:
     return f"{subfolder}/{name}{ENDINGS[subfolder]}"
 
 
-def _remove(store: Store, part: Part) -> None:
-    name = _path(part)
-    if store.folder is not None:
+def _remove(store: Store, parts: Sequence[Part]) -> None:
+    names = [_path(part) for part in parts]
+    if store.folder is None:
+        store.remote.remove_many(names)
+        return
+    for name in names:
         path = store.folder / name
         with suppress(FileNotFoundError):
             if _is_file(path.lstat().st_mode):
                 path.unlink()
-        return
-    store.remote.remove(name)
 
 
 def _local_sizes(folder: Path) -> dict[str, int]:

@@ -1,8 +1,8 @@
 """The contents of all records at a URL in one file, so that thousands need few requests.
 
 The file may be deleted at any time, and is never trusted: a content counts only if its MD5 is what the listing of the
-records says, so what is absent, outdated, incomplete or forged is as if it were not there. A file system whose listing
-has no MD5, such as memory://, has no index.
+records says, so what is absent, outdated, incomplete or forged is as if it were not there. S3 and
+Google Cloud Storage list an MD5; other file systems, such as memory://, have no index.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ SHARE = 20
 SPARE_BYTES = 2**20
 """What an index may have besides contents."""
 
+MOST_TIMES = 4
+"""So many contents per listed file are looked at: millions of empty ones would take hours."""
+
 log = logging.getLogger("tunefront")
 
 
@@ -37,7 +40,7 @@ def read_contents(
     if wanted is not None and len(wanted) <= FEW:
         yield from _named(folder, kind, wanted)
         return
-    listed = {name: file for name, file in folder.listing(kind).items() if _is_record(name)}
+    listed = {name: file for name, file in folder.listing(kind).items() if is_record(name)}
     index = _Index(folder, kind, listed)
     left = set(listed) if wanted is None else listed.keys() & set(wanted)
     for name in sorted(left):
@@ -96,7 +99,7 @@ class _Index:
         used = unused = 0
         left = dict(self._names)
         try:
-            for content in _unpacked(packed, 2 * self._most):
+            for content in _unpacked(packed, 2 * self._most, MOST_TIMES * len(self._names)):
                 names = left.pop(_md5(content), ())
                 used, unused = (used + len(content), unused) if names else (used, unused + len(content))
                 for name in names:
@@ -137,11 +140,14 @@ class _Index:
             return b""
 
 
-def _unpacked(packed: bytes, most: int) -> Iterator[bytes]:
-    """The contents in an index, each after a line with its length. ValueError for more than `most` bytes, or if it is
-    no index; OSError, EOFError or zlib.error for a part of one."""
+def _unpacked(packed: bytes, most: int, times: int) -> Iterator[bytes]:
+    """The contents in an index, each after a line with its length. ValueError for more than `most` bytes, for `times`
+    contents or more, or if it is no index; OSError, EOFError or zlib.error for a part of one."""
     with gzip.GzipFile(fileobj=io.BytesIO(packed)) as file:
-        while line := file.readline(_LONGEST_NUMBER):
+        for _ in range(times):
+            line = file.readline(_LONGEST_NUMBER)
+            if not line:
+                return
             length = int(line)
             most -= length
             if length < 0 or most < 0:
@@ -150,6 +156,7 @@ def _unpacked(packed: bytes, most: int) -> Iterator[bytes]:
             if len(content) < length:
                 raise EOFError("it ends in a content")
             yield content
+    raise ValueError("it has too many contents")
 
 
 _LONGEST_NUMBER = 20
@@ -163,5 +170,6 @@ def _path(kind: str) -> str:
     return f"index/{kind}.gz"
 
 
-def _is_record(name: str) -> bool:
+def is_record(name: str) -> bool:
+    """Whether a file of this name is a record or a plan."""
     return name.endswith(".json") and not name.startswith(".")

@@ -225,11 +225,28 @@ def log_left_out(loaded: Loaded) -> list[Record]:
 
 
 def set_aside(path: Path, why: Exception) -> None:
-    """Renames a corrupted file, so that its cell runs again and its content is kept, without replacing earlier ones."""
+    """Renames a corrupted file, so that its cell runs again and its content is kept, without replacing earlier ones.
+    A record that another process has written in its place by now stays."""
     asides = (path.with_name(f"{path.name}.corrupt{number}") for number in ("", *(f"-{n}" for n in range(2, 1000))))
     aside = next(candidate for candidate in asides if not os.path.lexists(candidate))
-    log.warning("%s; renamed to %s, the cell will run again", why, aside.name)
     try:
         os.replace(path, aside)
+        if not _is_torn(aside, str(path)):
+            os.replace(aside, path)
+            return
     except OSError as error:
+        log.warning("%s", why)
         log.warning("%s could not be renamed: %s", printable_path(path), error)
+        return
+    log.warning("%s; renamed to %s, the cell will run again", why, aside.name)
+
+
+def _is_torn(file: Path, path: str) -> bool:
+    """Whether a file has no complete record, of this version or another, that may be at `path`."""
+    try:
+        parse_record(read_regular(file), path)
+    except (CorruptRecord, Unreadable):
+        return True
+    except (OtherVersion, OtherCell):
+        pass
+    return False

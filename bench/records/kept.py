@@ -49,13 +49,17 @@ class MissingFiles:
 def find_missing(location: str, records: Sequence[Record]) -> MissingFiles:
     """The records, and predictions of records, that are missing from a results folder or URL.
 
-    It reads only the ends of a file, for predictions also the footer, and for a URL only the size. UserError if the
-    location cannot be read.
+    It reads only the ends of a file, for predictions also the footer, and for a URL only the size. At a URL, records
+    that are not listed are asked for by name. UserError if the location cannot be read.
     """
     store = Store(location)
     listed_records = _sizes(store, "records", ".json")
     sizes = _sizes(store, "predictions", ".parquet")
     present = {record.key for record in records if record.key in listed_records and _is_json(store, record.key)}
+    if store.folder is None:  # a server may list an object later than it has it
+        unlisted = [record.key for record in records if record.key not in present]
+        found = store.remote.at_once(lambda key: store.remote.has(f"records/{key}.json"), unlisted)
+        present |= {key for key, is_there in zip(unlisted, found, strict=True) if is_there}
     missing = tuple(record for record in records if record.key not in present)
     kept = [record for record in records if record.status == "ok" and record.key in present]
     return MissingFiles(

@@ -15,8 +15,8 @@ import os
 import platform
 import threading
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,6 +27,9 @@ RENEW_SECONDS = 20.0
 """Seconds between two renewals of a claim."""
 EXPIRE_SECONDS = 120.0
 """Age after which a claim that was not renewed counts no more: several renewals may fail before."""
+
+LOCKS = "locks"
+"""The folder of the claims."""
 
 log = logging.getLogger("tunefront")
 
@@ -47,7 +50,8 @@ class Process:
     @property
     def is_gone(self) -> bool:
         """Whether it ran on this machine and has ended."""
-        return bool(self.started) and self.machine == _machine() and _start_of(self.number) != self.started
+        here = bool(self.machine and self.started) and self.machine == _machine()
+        return here and _start_of(self.number) != self.started
 
 
 @dataclass
@@ -59,6 +63,7 @@ class Lease:
     holder: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     def __post_init__(self) -> None:
+        self._version = ""
         self._ended = threading.Event()
         self._renewing = threading.Thread(target=self._renew, daemon=True, name=f"claim of {self.key[:12]}")
 
@@ -72,15 +77,10 @@ class Lease:
 
     def take(self) -> bool:
         """Whether the cell is free, or its claim has ended; it is then claimed, and renewed from now on."""
-        if not self.folder.create(self._name, self._content):
-            state = self.folder.state(self._name)
-            if state is None:  # ended just now: the next try may get it
-                return False
-            version, age = state
-            if age < EXPIRE_SECONDS and not _process_of(self.folder, self.key).is_gone:
-                return False
-            if not self.folder.replace(self._name, self._content, version):
-                return False
+        version = self.folder.create(self._name, self._content) or self._take_over()
+        if version is None:
+            return False
+        self._version = version
         self._renewing.start()
         return True
 
@@ -89,20 +89,46 @@ class Lease:
         self._ended.set()
         self._renewing.join()
         try:
-            if _holder_of(self.folder, self.key) == self.holder:
+            if _read(self.folder, self.key).get("holder") == self.holder:
                 self.folder.remove(self._name)
         except UserError as error:
             log.debug("a claim was not deleted: %s", error)
 
+    def _take_over(self) -> str | None:
+        """Takes the claim if it has ended; its version, None if another process has it."""
+        state = self.folder.state(self._name)
+        if state is None:  # ended just now: the next try may get it
+            return None
+        (version, age), claim = state, _read(self.folder, self.key)
+        if claim.get("holder") == self.holder:  # it was written, and the server's answer was lost
+            return version
+        if age < EXPIRE_SECONDS and not _process_of(claim).is_gone:
+            return None
+        return self.folder.replace(self._name, self._content, version) or self._known_version()
+
+    def _known_version(self) -> str | None:
+        """The version of the claim as it is, None if another process has it."""
+        state = self.folder.state(self._name)  # before the holder: a claim never comes back to a holder that lost it
+        mine = _read(self.folder, self.key).get("holder") == self.holder
+        return state[0] if state is not None and mine else None
+
     def _renew(self) -> None:
         while not self._ended.wait(RENEW_SECONDS):
             try:
-                if _holder_of(self.folder, self.key) != self.holder:
+                if not self._write_again():
                     log.warning("another process has taken a cell over from this one, which was halted; it runs twice")
                     return
-                self.folder.write({self._name: self._content})
             except UserError as error:
                 log.debug("a claim was not renewed: %s", error)
+
+    def _write_again(self) -> bool:
+        """Writes the claim again unless another process has it; whether it is still this one's."""
+        version = self.folder.replace(self._name, self._content, self._version)
+        if version is None:
+            known = self._known_version()  # its version is another one if the server's answer was lost
+            version = known or self.folder.create(self._name, self._content)  # it may have been deleted
+        self._version = version or self._version
+        return version is not None
 
 
 @functools.cache
@@ -110,16 +136,29 @@ def _warn_of_no_claims(why: str) -> None:
     log.warning("%s: if several commands write to it at the same time, a cell may run twice", why)
 
 
+@functools.cache
+def _why_unclaimed(url: str) -> str | None:
+    """Why the server of a URL can hold no claim, in words; None if it can: some do not know conditions of a write, and
+    others take them and write nevertheless."""
+    folder, name = UrlFolder(url), f"{LOCKS}/.probe-{uuid.uuid4().hex}"
+    try:
+        twice = [folder.create(name, b"") for _ in range(2)]
+    except NoConditions as error:
+        return str(error)
+    with suppress(UserError):  # whoever may only add files, may claim
+        folder.remove(name)
+    return None if None in twice else f"{url} has a server that does not keep to the conditions of a write"
+
+
 @contextmanager
 def leased(folder: UrlFolder, key: str) -> Iterator[bool]:
     """True if this process now holds the cell, False if another does."""
-    lease = Lease(folder, key)
-    try:
-        mine = lease.take()
-    except NoConditions as error:
-        _warn_of_no_claims(str(error))
+    if (why := _why_unclaimed(folder.url)) is not None:
+        _warn_of_no_claims(why)
         yield True
         return
+    lease = Lease(folder, key)
+    mine = lease.take()
     if not mine:
         yield False
         return
@@ -131,20 +170,28 @@ def leased(folder: UrlFolder, key: str) -> Iterator[bool]:
 
 def claimed(folder: UrlFolder) -> list[str]:
     """The keys of the cells that a process holds."""
-    keys = [name.removesuffix(".json") for name in folder.listing("locks") if name.endswith(".json")]
-    states = {key: folder.state(_name(key)) for key in keys}
-    young = [key for key, state in states.items() if state is not None and state[1] < EXPIRE_SECONDS]
-    return [key for key in young if not _process_of(folder, key).is_gone]
+    names = [name for name in folder.listing(LOCKS) if name.endswith(".json")]
+    claims = {name: _parsed(content) for name, content in folder.read_many([f"{LOCKS}/{name}" for name in names])}
+    left = [name for name, claim in claims.items() if not _process_of(claim).is_gone]
+    states = zip(left, folder.at_once(folder.state, left), strict=True)
+    young = [name for name, state in states if state is not None and state[1] < EXPIRE_SECONDS]
+    return [name.removeprefix(f"{LOCKS}/").removesuffix(".json") for name in young]
 
 
 def _name(key: str) -> str:
-    return f"locks/{key}.json"
+    return f"{LOCKS}/{key}.json"
 
 
 def _read(folder: UrlFolder, key: str) -> dict[str, object]:
-    try:
-        text = folder.read(_name(key))
-    except FileNotFoundError:
+    """What a claim says; nothing if it is not there."""
+    ((_, content),) = folder.read_many([_name(key)])
+    if isinstance(content, PermissionError):
+        raise UserError(f"{folder / _name(key)} cannot be read ({content}).") from content
+    return _parsed(content)
+
+
+def _parsed(text: bytes | OSError) -> dict[str, object]:
+    if isinstance(text, OSError):
         return {}
     try:
         content = json.loads(text)
@@ -153,17 +200,13 @@ def _read(folder: UrlFolder, key: str) -> dict[str, object]:
     return content if isinstance(content, dict) else {}
 
 
-def _holder_of(folder: UrlFolder, key: str) -> object:
-    return _read(folder, key).get("holder")
-
-
-def _process_of(folder: UrlFolder, key: str) -> Process:
+def _process_of(claim: Mapping[str, object]) -> Process:
     """The process of a claim; one that is not known to be gone if the claim does not say."""
-    process = _read(folder, key).get("process")
+    process = claim.get("process")
     try:
         machine, number, started = (process[name] for name in ("machine", "number", "started"))  # type: ignore[index]
         return Process(str(machine), int(number), str(started))
-    except (TypeError, ValueError, KeyError):
+    except (TypeError, ValueError, KeyError, OverflowError):
         return Process("", 0, "")
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tunefront.bench.errors import UserError
-from tunefront.bench.files import local_folder
+from tunefront.bench.files import local_folder, without_slash
 from tunefront.bench.records.collection import Records, Stored
 from tunefront.bench.records.io import load, log_left_out
 from tunefront.bench.records.kept import find_missing
@@ -154,7 +154,7 @@ def identity(location: str | Path) -> object:
     end; for a URL its text without such a slash. UserError for a blank or invalid path."""
     folder = local_folder(location)
     if folder is None:
-        return str(location).rstrip("/")
+        return without_slash(str(location))
     try:
         state = os.stat(folder)
     except (OSError, ValueError):  # not there yet: its path has to do

@@ -43,8 +43,11 @@ class Plans:
         Errors: UserError if a plan is unreadable since another version wrote it.
         """
         planned = {f"{record.key}.json": record for record in records if record.status == "planned"}
-        known = self._known(planned)
-        new = {name: record for name, record in planned.items() if not self._stays(name, known.get(name), record)}
+        known = {name: plan for name, plan in self._known(planned).items() if plan.fingerprints}
+        lack = [name for name, plan in known.items() if plan.seconds.eval is None]
+        timed = {name for name in lack if planned[name].seconds.eval is not None}
+        stay = (known.keys() - timed) | self._ran(timed)
+        new = {name: record for name, record in planned.items() if name not in stay}
         self._write({name: record.model_dump_json(indent=1).encode() for name, record in new.items()})
 
     def put(self, name: str, content: bytes) -> str:
@@ -66,17 +69,11 @@ class Plans:
                 known[name] = parse_record(content_of(path, content), path)
         return known
 
-    def _stays(self, name: str, known: Record | None, record: Record) -> bool:
-        """Whether the existing plan must not be overwritten with this one."""
-        if known is None or not known.fingerprints:
-            return False
-        adds_seconds = known.seconds.eval is None and record.seconds.eval is not None
-        return not adds_seconds or self._has_run(name)
-
-    def _has_run(self, name: str) -> bool:
+    def _ran(self, names: Collection[str]) -> set[str]:
+        """Those of these plans whose cells have a record."""
         if self._folder is None:
-            return self._remote.has(f"records/{name}")
-        return (self._folder.parent / "records" / name).exists()
+            return self._remote.listing("records").keys() & names if names else set()
+        return {name for name in names if (self._folder.parent / "records" / name).exists()}
 
     def _write(self, contents: dict[str, bytes]) -> None:
         if self._folder is None:

@@ -7,15 +7,16 @@ import functools
 import hashlib
 import io
 import logging
+import re
 import time
 import uuid
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tunefront.bench.errors import DiskFull, UserError
-from tunefront.bench.files import local_folder, sweep, writing
+from tunefront.bench.files import local_folder, sweep, without_slash, writing
 from tunefront.bench.records.index import content_of, read_contents
 from tunefront.bench.records.io import CorruptRecord, load, log_left_out, parse_record, read_record, set_aside
 from tunefront.bench.records.leases import leased
@@ -35,6 +36,8 @@ LISTED_SECONDS = 10.0
 
 log = logging.getLogger("tunefront")
 
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks, such as some network file systems."""
@@ -56,7 +59,7 @@ class Store:
 
     def __init__(self, location: str | Path):
         self.folder = local_folder(location)
-        self.location = str(location).rstrip("/") if self.folder is None else str(self.folder)
+        self.location = without_slash(str(location)) if self.folder is None else str(self.folder)
         self.remote = UrlFolder(self.location)
         self._is_prepared = False
         self._checkpoints: frozenset[str] = frozenset()
@@ -74,8 +77,9 @@ class Store:
                 self.folder.joinpath(name).mkdir(parents=True, exist_ok=True)
                 probe = self.folder / name / _probe()
                 probe.touch()
+                now = probe.stat().st_mtime
                 probe.unlink()
-                sweep(self.folder / name)
+                sweep(self.folder / name, now)
         except (FileExistsError, NotADirectoryError) as error:
             folders = [self.folder / name for name in FOLDERS]
             place = next((folder for folder in folders if folder.exists() and not folder.is_dir()), self.folder)
@@ -144,7 +148,7 @@ class Store:
     def checkpoint(self, record: Record | None) -> bytes | None:
         """The safetensors file that a record names; None if there is none, or no record. Errors: UserError if a URL
         cannot be read, or if the content is not what the record names; OSError."""
-        digest = None if record is None else record.storage.checkpoint_sha256
+        digest = None if record is None else checkpoint_of(record)
         if digest is None:
             return None
         try:
@@ -160,7 +164,7 @@ class Store:
 
     def has_checkpoint(self, record: Record) -> bool:
         """Whether the safetensors file that a record names is there."""
-        digest = record.storage.checkpoint_sha256
+        digest = checkpoint_of(record)
         if digest is None:
             return False
         if self.folder is not None:
@@ -170,16 +174,17 @@ class Store:
             self._checkpoints, self._listed_at = frozenset(self.remote.listing("checkpoints")), time.monotonic()
         return name in self._checkpoints or self.remote.has(f"checkpoints/{name}")
 
-    def drop_checkpoint(self, record: Record) -> None:
-        """Deletes the safetensors file that a record names, if there is one. Errors: UserError for a URL; OSError."""
-        if not self.has_checkpoint(record):
-            return
-        name = f"checkpoints/{record.storage.checkpoint_sha256}.safetensors"
+    def drop_checkpoints(self, records: Iterable[Record]) -> None:
+        """Deletes the safetensors files that records name, those that are there. Errors: UserError for a URL;
+        OSError."""
+        digests = {digest for record in records if (digest := checkpoint_of(record)) is not None}
+        names = {f"{digest}.safetensors" for digest in digests}
         if self.folder is not None:
-            (self.folder / name).unlink(missing_ok=True)
-            return
-        self.remote.remove(name)
-        self._listed_at = -LISTED_SECONDS
+            for name in names:
+                (self.folder / "checkpoints" / name).unlink(missing_ok=True)
+        elif names and (there := names & self.remote.listing("checkpoints").keys()):
+            self.remote.remove_many([f"checkpoints/{name}" for name in sorted(there)])
+            self._listed_at = -LISTED_SECONDS
 
     def leave_mark(self) -> str:
         """Writes an empty file whose name nobody else knows, by which another machine can tell whether it sees this
@@ -262,6 +267,13 @@ class Store:
                 file.write(content)
         except OSError as error:
             raise _full(error, path) from error
+
+
+def checkpoint_of(record: Record) -> str | None:
+    """The sha256 of the checkpoint that a record names; None if it names none. Records of others may name anything,
+    such as a path that leads out of the results."""
+    digest = record.storage.checkpoint_sha256
+    return digest if digest is not None and _SHA256.fullmatch(digest) else None
 
 
 def _incomplete(path: str, key: str) -> UserError:

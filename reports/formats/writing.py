@@ -12,6 +12,7 @@ from tunefront.bench.files import local_folder, writing
 from tunefront.bench.records import Records
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.bench.records.merge import find_overlap
+from tunefront.bench.records.urls import UrlFolder, output_folder
 from tunefront.reports.compare.filters import in_folders
 from tunefront.reports.compare.prices import read_prices
 from tunefront.reports.formats import FORMATS, csvs
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from tunefront.reports.compare.prices import Prices
     from tunefront.reports.sections.document import Report
 
+OPTIONAL = ("differences.csv", "ledgers.csv", "studies.csv")
+"""Tables that not every report has."""
 PLOT_KINDS = ("png", "svg", "pdf")
 DRAWN = 8
 """Most panels of which the breakdowns of costs are drawn. Of further ones the tables are shown, so that a report on
@@ -42,28 +45,38 @@ def write_report(
     notes: Sequence[str] = (),
     places: Mapping[str, str] | None = None,
     prices: str | Path | Prices | None = None,
-) -> list[Path]:
+) -> list[Path] | list[str]:
     """See `tunefront.reports.write`."""
     formats = [formats] if isinstance(formats, str) else list(formats)
     for name in formats:
         if name not in FORMATS:
             raise UserError(unknown("report format", name, FORMATS))
-    folder = local_folder(out)
-    if folder is None:
-        raise UserError(f"{out} is not a local folder; give a local one, or use `tunefront report --out {out}`.")
     if places is not None:
         records = Records(records, places, getattr(records, "others", ()))
     records, where = in_folders(records, where)
     if isinstance(records, Records):
         places, notes = records.places, [*notes, *filter(None, [find_overlap(records).warning])]
     known = None if prices is None else read_prices(prices)
-    report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places, known)
-    drawn_before = (folder / "report.csv").exists()
-    written = [put(folder / name, content) for name, content in _contents(report, formats)]
-    for name in ("differences.csv", "ledgers.csv", "studies.csv"):
-        if "csv" in formats and drawn_before and folder / name not in written:
-            (folder / name).unlink(missing_ok=True)  # of an earlier report; elsewhere it may be a file of the user
-    return sorted(written, key=lambda path: path.parent != folder)
+    remote = UrlFolder(str(out)) if local_folder(out) is None else None
+    names: list[str] = []
+    with output_folder(out) as folder:
+        report = compose(records, where, reference, plans, notes, AnswerFiles(places or {}), places, known)
+        drawn_before = (folder / "report.csv").exists() if remote is None else remote.has("report.csv")
+        for name, content in _contents(report, formats):
+            put(folder / name, content)
+            names.append(name)
+        if "csv" in formats and drawn_before:  # those of an earlier report; elsewhere they may be files of the user
+            _remove(folder if remote is None else remote, [name for name in OPTIONAL if name not in names])
+    names.sort(key=lambda name: "/" in name)
+    return [folder / name for name in names] if remote is None else [remote / name for name in names]
+
+
+def _remove(place: Path | UrlFolder, names: Sequence[str]) -> None:
+    if isinstance(place, UrlFolder):
+        place.remove_many(names)
+        return
+    for name in names:
+        (place / name).unlink(missing_ok=True)
 
 
 def _contents(report: Report, formats: list[str]) -> Iterator[tuple[str, bytes | str]]:

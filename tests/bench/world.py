@@ -27,6 +27,7 @@ from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import Costs, Results, record_of
 from tunefront.bench.records import Environment, Parameters, Record, Scores, Seconds
 from tunefront.bench.records.store import Store
+from tunefront.bench.records.urls import output_folder
 from tunefront.methods.registry import methods
 from tunefront.reports import names, units
 from tunefront.reports.compare import filters
@@ -193,7 +194,7 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the reports: writes one file, prints the number of records."""
     takes = signature(tunefront.reports.write)
 
-    def write(*arguments: Any, **named: Any) -> list[Path]:
+    def write(*arguments: Any, **named: Any) -> list[Path] | list[str]:
         given = takes.bind(*arguments, **named)
         given.apply_defaults()
         records, out, formats, where, plans = (
@@ -201,10 +202,11 @@ def reports(monkeypatch: pytest.MonkeyPatch) -> None:
         )
         if where == ["dtype=odd"]:
             raise UserError("no record has dtype=odd")
-        Path(out).mkdir(parents=True, exist_ok=True)
-        path = Path(out) / f"report.{formats[0]}"
-        path.write_text(f"{len(records)} {where}" + (f", {len(plans)} planned" if plans else ""), encoding="utf-8")
-        return [path]
+        name, text = f"report.{formats[0]}", f"{len(records)} {where}" + (f", {len(plans)} planned" if plans else "")
+        with output_folder(out) as folder:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text(text, encoding="utf-8")
+        return [Path(out) / name] if "://" not in out else [f"{out.rstrip('/')}/{name}"]
 
     package, summary = types.ModuleType("tunefront.reports"), types.ModuleType("tunefront.reports.sections.summary")
     package.write = write  # type: ignore[attr-defined]

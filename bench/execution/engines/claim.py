@@ -50,8 +50,11 @@ def write_claimed(work: Work, store: Store, make: Callable[[], tuple[Record, pd.
         if is_complete(existing, work.cell, store):
             return existing
         record, predictions = make()
-        if existing is not None and existing.status == "ok" and record.status == "failed":
-            return existing  # it ran only for its checkpoint: a failure replaces no result
+        found = store.read(work.key)  # where nothing is claimed, or a claim was lost, another process may have written
+        if found is not None and found != existing and is_complete(found, work.cell, store):
+            return found  # its predictions may differ in rounding, and belong to it
+        if record.status == "failed" and found is not None and found.status != "failed":
+            return found  # it ran only for its checkpoint: a failure replaces no result
         record = record.model_copy(update={"attempts": work.attempts})
         store.write(record, predictions)
         return record

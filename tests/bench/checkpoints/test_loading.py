@@ -93,7 +93,7 @@ def test_a_cell_without_its_checkpoint_runs_again_and_one_that_has_it_does_not(
     assert run_grid(cells, store).records[0].storage.checkpoint_sha256 is None
     assert [run_grid(kept(cells), store).ran for _ in range(2)] == [1, 0]
     (record,) = store.records()
-    store.drop_checkpoint(record)  # as after a kill between two files, or a lost disk
+    store.drop_checkpoints([record])  # as after a kill between two files, or a lost disk
     assert [run_grid(kept(cells), store).ran for _ in range(2)] == [1, 0]
     assert run_grid(cells, store).records[0].storage.checkpoint_sha256 is not None
 
@@ -230,7 +230,7 @@ def test_results_at_a_url_have_checkpoints_too(backbones: dict[str, str], tmp_pa
     for place in (f"{store.location}/records/{'0' * 64}.json", store.location):
         with pytest.raises(UserError, match=r"no checkpoint|no record"):
             open_checkpoint(place)
-    store.drop_checkpoint(record)
+    store.drop_checkpoints([record])
     with pytest.raises(UserError, match="missing"):
         open_checkpoint(f"{store.location}/records/{record.key}.json")
 

@@ -13,8 +13,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 from tests.bench.world import World
 from tunefront.bench.errors import NO_THREAD, ErrorCollector, UserError
-from tunefront.bench.files import expanded, explain_os_error, local_folder, output_folder, writing
+from tunefront.bench.files import expanded, explain_os_error, local_folder, writing
 from tunefront.bench.records import load_records
+from tunefront.bench.records.urls import output_folder
 from tunefront.bench.suites.lists import parse_values
 
 pytestmark = pytest.mark.usefixtures("reports")

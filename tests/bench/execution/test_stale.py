@@ -20,6 +20,7 @@ from tests.bench.execution.streams import alone, toy_tasks
 from tunefront.bench.cells import Cell, Stage
 from tunefront.bench.cli.main import app
 from tunefront.bench.errors import UserError
+from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.run_cell import environment, record_of
 from tunefront.bench.execution.stale import cell_of, count_missing, staleness
@@ -303,3 +304,17 @@ def test_a_step_of_a_stream_is_compared_with_its_earlier_tasks(
     monkeypatch.chdir(tmp_path)
     (entry,) = staleness([record])
     assert entry.missing
+
+
+def test_what_records_have_in_common_is_computed_once(grid: MakeGrid, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [made(cell) for cell in grid(methods=["full", "ia3"], seeds=5).cells()]
+    computed: list[str] = []
+
+    def noting(name: str) -> Callable[..., object]:
+        compute = getattr(identity, name)
+        return lambda *asked: computed.append(name) or compute(*asked)
+
+    for name in ("source_fingerprint", "_method_origin", "_spelled_by_content"):
+        monkeypatch.setattr(identity, name, noting(name))
+    assert [entry.changes for entry in staleness(records)] == [()] * 10
+    assert len(computed) == 2 * 3

@@ -180,7 +180,7 @@ def test_a_killed_stream_goes_on_to_the_same_records(ran: Any, tasks: list[str],
     shutil.copytree(store.folder, copy)
     for record in lost:
         (copy / "records" / f"{record.key}.json").unlink()
-    Store(copy).drop_checkpoint(lost[0])
+    Store(copy).drop_checkpoints([lost[0]])
     outcome = streams.run(Store(copy))
     assert not outcome.failed
     assert outcome.ran == len(lost)
@@ -214,7 +214,7 @@ def test_a_failure_replaces_no_result(tasks: list[str], backbones: dict[str, str
     step = next(cell for cell in streams.cells if cell.stage and cell.stage.way == "sequential")
     key = Identity.of(step).key
     for record in store.records():
-        store.drop_checkpoint(record)
+        store.drop_checkpoints([record])
     outcome = run_grid([replace(step, keep=True)], store)
     assert [record.status for record in outcome.records] == ["ok"]
     kept = store.read(key)

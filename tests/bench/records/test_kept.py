@@ -16,6 +16,7 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.records import Record
 from tunefront.bench.records.kept import find_missing
 from tunefront.bench.records.store import Store
+from tunefront.bench.records.urls import Listed, UrlFolder
 
 ROWS = pd.DataFrame({"id": ["0", "1"], "label": [1, 0], "prediction": [1, 0]})
 
@@ -122,3 +123,15 @@ def test_what_is_lost_behind_a_url_is_noticed() -> None:
     missing = find_missing(store.location, RECORDS)
     assert [record.seed for record in missing.records] == [1]
     assert [record.seed for record in missing.predictions] == [0, 2]
+
+
+def test_a_record_that_is_not_listed_yet_is_not_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = filled(Store(f"memory://{tmp_path.name}"))
+    store.remote.remove(f"records/{RECORDS[1].key}.json")
+    listing = UrlFolder.listing
+
+    def late(folder: UrlFolder, name: str) -> dict[str, Listed]:
+        return {file: state for file, state in listing(folder, name).items() if not file.startswith(RECORDS[0].key)}
+
+    monkeypatch.setattr(UrlFolder, "listing", late)
+    assert find_missing(store.location, RECORDS).records == (RECORDS[1],)

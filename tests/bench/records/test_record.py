@@ -27,6 +27,7 @@ from tunefront.bench.records import (
     load_plans,
     load_records,
     read_record,
+    set_aside,
 )
 from tunefront.bench.records.frame import to_frame
 from tunefront.bench.records.record import RECIPE_FIELDS, SETTINGS_FIELDS
@@ -106,6 +107,15 @@ def test_a_torn_file_is_named_and_left_as_it_is(
     assert load_records(tmp_path) == []
     assert "aaaaaaaa.json" in caplog.text
     assert [(entry.name, entry.read_bytes()) for entry in path.parent.iterdir()] == [("aaaaaaaa.json", content)]
+
+
+@pytest.mark.parametrize("content", [json.dumps(MINIMAL), json.dumps({**MINIMAL, "schema_version": 1})])
+def test_a_record_that_took_the_place_of_a_torn_one_is_not_set_aside(content: str, tmp_path: Path) -> None:
+    """Two processes read the torn one; the second renames when the first has run the cell again."""
+    path = tmp_path / f"{MINIMAL['key']}.json"
+    path.write_text(content, encoding="utf-8")
+    set_aside(path, CorruptRecord(str(path), "it was torn"))
+    assert [(file.name, file.read_text(encoding="utf-8")) for file in tmp_path.iterdir()] == [(path.name, content)]
 
 
 def test_what_was_set_aside_earlier_is_kept(tmp_path: Path) -> None:

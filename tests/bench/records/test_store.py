@@ -105,3 +105,21 @@ def test_preparing_removes_day_old_files_of_killed_processes(tmp_path: Path) -> 
         names = {path.name for path in (tmp_path / folder).iterdir()}
         assert names - {"11111111.json"} == {".new.json.0.tmp", "kept.json.corrupt"}
     assert store.read("1" * 8) == record("1" * 8)
+
+
+def test_a_file_that_is_being_written_survives_a_clock_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of the machines that share a folder is some days ahead."""
+    store = Store(tmp_path / "out")
+    store.prepare()
+    written, left = (tmp_path / "out" / "records" / f".{name}.json.tmp" for name in ("written", "left"))
+    for file in (written, left):
+        file.touch()
+    os.utime(left, (time.time() - 48 * 3600,) * 2)
+    ahead = time.time() + 72 * 3600
+    with monkeypatch.context() as patch:
+        patch.setattr(time, "time", lambda: ahead)
+        Store(tmp_path / "out").prepare()
+    assert written.exists()
+    assert not left.exists()

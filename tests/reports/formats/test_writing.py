@@ -16,8 +16,10 @@ from rich.console import Console
 from tests import ROOT
 from tests.reports.factory import failed, grid, record
 from tests.reports.page import column, own, scripts
+from tests.s3 import BUCKET
 from tunefront import reports
 from tunefront.bench.errors import DiskFull, UserError
+from tunefront.bench.records.urls import UrlFolder
 from tunefront.reports.formats import html, latex, markdown, pdf
 from tunefront.reports.formats.html import link_of
 from tunefront.reports.formats.writing import put
@@ -318,9 +320,32 @@ def test_importing_reports_is_light():
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("place", ["s3://bucket/report", "", "~nobody-of-this-name"])
+@pytest.mark.parametrize("place", ["nosuch://bucket/report", "s3://", "", "~nobody-of-this-name"])
 def test_an_out_that_is_no_folder_is_an_error_and_creates_nothing(place, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError):
         reports.write([record()], place, formats=["csv"])
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_a_report_is_written_to_a_url(kind, request, tmp_path):
+    url = f"memory://{tmp_path.name}/r" if kind == "memory" else request.getfixturevalue("s3").new_url()
+    remote = UrlFolder(url)
+    remote.write({"report.csv": b"earlier", "studies.csv": b"earlier", "mine.csv": b"mine"})
+    written = reports.write(grid(["full", "ia3"]), f"{url}/", formats=["csv", "md"])
+    local = reports.write(grid(["full", "ia3"]), tmp_path, formats=["csv", "md"])
+    assert written == [f"{url}/{path.relative_to(tmp_path).as_posix()}" for path in local]
+    for path, place in zip(local, written, strict=True):
+        if path.suffix in (".csv", ".md"):
+            assert remote.read(place.removeprefix(f"{url}/")) == path.read_bytes()
+    assert not remote.has("studies.csv")
+    assert remote.has("mine.csv")
+
+
+def test_no_bucket_is_made_for_a_report(s3):
+    import fsspec
+
+    with pytest.raises(UserError, match="no bucket mistyped"):
+        reports.write(grid(["full", "ia3"]), "s3://mistyped/r", formats=["csv"])
+    assert fsspec.filesystem("s3").ls("") == [BUCKET]
