@@ -22,18 +22,31 @@ def without_long_words(text: str) -> str:
     return _LONG_WORD.sub(lambda word: f"{word[0][:SHOWN_OF_IT]}... ({len(word[0]):,} characters)", text)
 
 
+_PASSWORD = re.compile(r"(://[^\s:/@]*:)[^\s/@]+(?=@)")
+
+
+def without_passwords(text: str) -> str:
+    """The text with the passwords of URLs hidden: messages are copied into reports of faults.
+
+    >>> without_passwords("ftp://ann:secret@host/results does not answer; s3://bucket/a:b@c does")
+    'ftp://ann:***@host/results does not answer; s3://bucket/a:b@c does'
+    """
+    return _PASSWORD.sub(r"\1***", text)
+
+
 class UserError(ValueError):
-    """Something in the call, a suite or the data is wrong: what was requested, what was found, what to do."""
+    """Something in the call, a suite or the data is wrong: what was requested, what was found, what to do. Passwords of
+    URLs are hidden."""
 
     def __init__(self, text: str = "", *more: object):
-        super().__init__(without_long_words(text), *more)
+        super().__init__(without_passwords(without_long_words(text)), *more)
 
 
 class UserErrors(UserError):
     """Several user errors, reported together."""
 
     def __init__(self, messages: Iterable[str]):
-        self.messages = [without_long_words(text) for text in dict.fromkeys(messages)]
+        self.messages = [without_passwords(without_long_words(text)) for text in dict.fromkeys(messages)]
         numbered = "\n".join(f"  {number}. {text}" for number, text in enumerate(self.messages, 1))
         super().__init__(f"{len(self.messages)} errors:\n{numbered}" if len(self.messages) > 1 else self.messages[0])
 

@@ -22,7 +22,15 @@ from rich.text import Text
 from tunefront.bench.cli.terminal import Console as Console
 from tunefront.bench.cli.terminal import forget_lost_output, lost_output
 from tunefront.bench.cli.terminal import print_raw as print_raw
-from tunefront.bench.errors import DiskFull, UserError, in_short, lacks_threads, printable, without_long_words
+from tunefront.bench.errors import (
+    DiskFull,
+    UserError,
+    in_short,
+    lacks_threads,
+    printable,
+    without_long_words,
+    without_passwords,
+)
 from tunefront.bench.execution import interruption
 from tunefront.bench.files import explain_os_error
 from tunefront.bench.quiet import quiet_libraries as quiet_libraries
@@ -82,7 +90,7 @@ def _report_error(console: RichConsole, error: BaseException, debug: bool, stopp
         import traceback
 
         print_plain(console, "".join(traceback.format_exception(error)).rstrip())
-    paragraph(console, Text.assemble(("error: ", "bold red"), printable(text)))
+    paragraph(console, Text.assemble(("error: ", "bold red"), printable(without_passwords(text))))
     return code
 
 
@@ -140,8 +148,8 @@ def print_resume_hint(console: RichConsole) -> None:
 
 
 def print_plain(console: RichConsole, text: str, style: str = "") -> None:
-    """Prints a text literally, without interpreting markup."""
-    paragraph(console, Text(printable(text), style))
+    """Prints a text literally, without interpreting markup, and without the passwords of URLs."""
+    paragraph(console, Text(printable(without_passwords(text)), style))
 
 
 def paragraph(console: RichConsole, text: Text) -> None:
@@ -242,6 +250,6 @@ class _Handler(logging.Handler):
     def print(self, text: str) -> None:
         if os.getpid() != self._process:  # a forked worker: the display belongs to its parent
             with suppress(OSError):
-                os.write(2, f"{printable(text)}\n".encode(errors="backslashreplace"))
+                os.write(2, f"{printable(without_passwords(text))}\n".encode(errors="backslashreplace"))
             return
         print_plain(self._console, without_long_words(text), "yellow")

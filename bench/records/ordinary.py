@@ -6,7 +6,7 @@ import errno
 import os
 from pathlib import Path
 
-from tunefront.bench.errors import UserError, printable
+from tunefront.bench.errors import UserError, printable, without_passwords
 from tunefront.bench.files import open_ordinary
 
 MOST_BYTES = 256 * 2**20
@@ -15,8 +15,8 @@ _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
 def printable_path(path: str | Path) -> str:
-    """A path for messages, escaped to a single line."""
-    return printable(str(path), single_line=True)
+    """A path or URL for messages, escaped to a single line, and without a password."""
+    return printable(without_passwords(str(path)), single_line=True)
 
 
 class Unreadable(UserError):

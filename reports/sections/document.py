@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tunefront.bench.errors import UserError
+from tunefront.bench.errors import UserError, without_passwords
 from tunefront.bench.records.answers import AnswerFiles
 from tunefront.reports import units
 from tunefront.reports.compare import checks, filters, measures, panels, recipe_choice
@@ -193,7 +193,7 @@ def _headline(pages: Sequence[Page], found: Sequence[Study]) -> str:
 def _shown_folders(records: Sequence[Record], places: Mapping[str, str] | None) -> dict[str, str]:
     """Key of a record -> its folder as printed; empty unless the records are from several."""
     known = {record.key: places[record.key] for record in records if places and record.key in places}
-    shown = {folder: make_visible(folder) for folder in set(known.values())}
+    shown = {folder: make_visible(without_passwords(folder)) for folder in set(known.values())}
     return {key: shown[folder] for key, folder in known.items()} if len(shown) > 1 else {}
 
 

@@ -220,6 +220,8 @@ def blaming_a_file() -> UserError:
     ("raised", "code", "fact"),
     [
         (ConnectionError("no route"), 2, "no route"),
+        (ConnectionError("ftp://ann:secret@host is away"), 2, "ftp://ann:***@host is away"),
+        (KeyError("ftp://ann:secret@host"), 1, "bug in tunefront"),
         (MemoryError(), 1, "memory"),
         (RuntimeError(NO_THREAD), 2, "thread"),
         (blaming_a_file(), 2, "thread"),
@@ -235,6 +237,7 @@ def test_other_ends_have_an_exit_code_too(raised: BaseException, code: int, fact
     assert fact in result.stderr
     assert "config.json" not in result.stderr
     assert "correct its fields" not in result.stderr
+    assert "secret" not in result.output
     assert "Traceback" not in result.stderr
 
 

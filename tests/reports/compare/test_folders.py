@@ -176,6 +176,18 @@ def test_records_of_two_folders_are_in_the_report_with_their_folders(tmp_path: P
     assert [[cell.text for cell in row][-2] for row in table.rows] == [A, A, B]
 
 
+def test_the_password_of_a_url_is_in_no_file_of_a_report(tmp_path: Path) -> None:
+    there = "memory://ann:secret@host/a"
+    first = [changed(one, {"scores.test": {"accuracy": 0.1}}) for one in grid(METHODS, ("sst2",), (0,))]
+    stored = [*(Stored(there, one) for one in first), *(Stored(B, one) for one in grid(METHODS, ("sst2",), (0, 1)))]
+    write(merge(stored), tmp_path, ["html", "csv", "md"])
+    texts = [
+        path.read_text(encoding="utf-8") for path in tmp_path.rglob("*") if path.suffix in (".html", ".csv", ".md")
+    ]
+    assert any("ann:***@host" in text for text in texts)
+    assert all("secret" not in text for text in texts)
+
+
 def test_different_scores_of_a_cell_are_a_warning_in_the_report(tmp_path: Path) -> None:
     write(both(differing=True), tmp_path / "all", ["md"])
     assert "different scores" in (tmp_path / "all" / "report.md").read_text(encoding="utf-8")
