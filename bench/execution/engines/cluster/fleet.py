@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future, wait
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from tunefront.bench.cells import Cell
 from tunefront.bench.errors import UserError
@@ -22,6 +24,9 @@ from tunefront.bench.execution.engines.cluster.relay import Arrived, Relay, Surr
 from tunefront.bench.execution.engines.worker import Message
 from tunefront.bench.records.store import Store
 
+T = TypeVar("T")
+ANSWER_SECONDS = 1.0
+"""Interval after which a head node that does not answer is looked for."""
 NODES_SECONDS = 5.0
 """Interval after which nodes that have joined get workers."""
 NO_NODE_SECONDS = 60.0
@@ -133,14 +138,12 @@ class Fleet:
         self._looked = self._alive = time.monotonic()
         self._failed: Counter[str] = Counter()  # workers that could not be started, by node
         self._error = ""
-        self._is_headless = False
 
     def allow(self, most: int) -> None:
         """Starts workers, where nodes have room, until there are so many. Errors: UserError if the head node is
         lost."""
         self._most = most
         self._looked = self._alive = time.monotonic()
-        self._check_head()
         self._grow()
 
     def look(self) -> None:
@@ -149,7 +152,6 @@ class Fleet:
         now = time.monotonic()
         if now - self._looked > NODES_SECONDS or (not self.members and self._failed):
             self._looked = now
-            self._check_head()
             self._grow()
         if any(member.arrived is not None for member in self.members):
             self._alive = now
@@ -170,12 +172,28 @@ class Fleet:
                 "are kept."
             )
 
+    def _ask(self, call: Callable[[], T]) -> T:
+        """What a call gives that the head node answers. Errors: those of the call; UserError if the head node is lost,
+        before or meanwhile: Ray would wait for it, and then end this process without a word."""
+        answer: Future[T] = Future()
+
+        def ask() -> None:
+            try:
+                answer.set_result(call())
+            except Exception as error:
+                answer.set_exception(error)
+
+        self._check_head()
+        threading.Thread(target=ask, daemon=True, name="asking the Ray cluster").start()
+        while not wait([answer], ANSWER_SECONDS).done:
+            self._check_head()
+        return answer.result()
+
     def _check_head(self) -> None:
-        """UserError if the head node is gone: Ray would wait for it, and then end this process without a word."""
+        """UserError if the head node is lost."""
         try:
             check_answers(self._head)
         except UserError as error:
-            self._is_headless = True
             raise UserError(
                 f"the head node of the Ray cluster is lost: {self._head} does not answer any more. Finished records "
                 "are kept: start the cluster again and repeat the command to continue."
@@ -223,8 +241,7 @@ class Fleet:
         self.members.remove(member)
         member.work = None
         member.claim.close()
-        self._check_head()
-        self.ray.kill(member.actor)
+        self._ask(partial(self.ray.kill, member.actor))
         self._looked = 0.0
 
     def send(self, member: Member, belonging: Belonging) -> None:
@@ -248,7 +265,7 @@ class Fleet:
     @cached_property
     def memory_bytes(self) -> dict[str, int]:
         """The memory of each node, as Ray counts it."""
-        return {node["NodeID"]: int(node["Resources"].get("memory", 0.0)) for node in self.ray.nodes()}
+        return {node["NodeID"]: int(node["Resources"].get("memory", 0.0)) for node in self._ask(self.ray.nodes)}
 
     def stop(self) -> None:
         """Ends all workers; the actors of a cluster without its head node end with their nodes."""
@@ -257,12 +274,13 @@ class Fleet:
             self.ray.wait(stopping, num_returns=len(stopping), timeout=END_SECONDS)
         for member in self.members:
             member.claim.close()
-            if not self._is_headless:
-                self.ray.kill(member.actor)
+        with suppress(UserError):
+            for member in self.members:
+                self._ask(partial(self.ray.kill, member.actor))
 
     def _grow(self) -> None:
         """Starts workers where nodes have room, those first that have the fewest."""
-        nodes = {node["NodeID"]: node for node in self.ray.nodes() if node["Alive"]}
+        nodes = {node["NodeID"]: node for node in self._ask(self.ray.nodes) if node["Alive"]}
         nodes = {name: node for name, node in nodes.items() if self._failed[name] < STARTS}
         room = {name: self._needs.fit(node["Resources"]) for name, node in nodes.items()}
         used = Counter(member.node for member in self.members)
@@ -273,7 +291,7 @@ class Fleet:
                 return
             node = min(free, key=lambda name: used[name])
             used[node] += 1
-            self.members.append(self._start(node, nodes[node]["NodeManagerHostname"]))
+            self.members.append(self._ask(partial(self._start, node, nodes[node]["NodeManagerHostname"])))
 
     def _start(self, node: str, host: str) -> Member:
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy

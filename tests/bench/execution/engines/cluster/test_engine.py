@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -149,12 +150,32 @@ def test_a_node_that_cannot_keep_what_it_is_sent_is_named(tmp_path: Path) -> Non
 def test_a_head_node_that_is_lost_ends_the_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray itself waits for it, and then ends the process."""
     head = SimpleNamespace(gcs_address="127.0.0.1:1")
-    ray: Any = SimpleNamespace(get_runtime_context=lambda: head)
+    ray: Any = SimpleNamespace(get_runtime_context=lambda: head, nodes=lambda: pytest.fail("it is asked"))
     fleet = Fleet(ray, Needs(1, 0), Surroundings("", "", "", {}))
     monkeypatch.setattr("tunefront.bench.execution.engines.cluster.fleet.NODES_SECONDS", -1.0)
     with pytest.raises(UserError, match=r"127\.0\.0\.1:1 does not answer"):
         fleet.look()
     fleet.stop()  # asks nobody
+
+
+def test_a_head_node_that_is_lost_while_it_is_asked_ends_the_run_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by `ray stop --force` on its machine: the workers are lost first, and then the head node."""
+    ended, checks = threading.Event(), iter([True])
+
+    def check(address: str) -> None:
+        if not next(checks, False):
+            raise UserError("refused")
+
+    monkeypatch.setattr("tunefront.bench.execution.engines.cluster.fleet.check_answers", check)
+    monkeypatch.setattr("tunefront.bench.execution.engines.cluster.fleet.ANSWER_SECONDS", 0.01)
+    head = SimpleNamespace(gcs_address="127.0.0.1:1")
+    ray: Any = SimpleNamespace(get_runtime_context=lambda: head, nodes=ended.wait)
+    fleet = Fleet(ray, Needs(1, 0), Surroundings("", "", "", {}))
+    try:
+        with pytest.raises(UserError, match="the head node of the Ray cluster is lost"):
+            fleet.allow(1)
+    finally:
+        ended.set()
 
 
 def test_a_cluster_on_which_nothing_can_be_started_is_one_paragraph(
