@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import signal
 import time
@@ -43,6 +44,8 @@ IMPORT_SECONDS = 5.0
 LEAVE_SECONDS = 10.0
 """Seconds that the workers of a killed command have to end."""
 DIED = "the worker process died (signal SIGKILL)"
+OF_RAY = r"head node of the Ray cluster is lost|Ray cluster .*cannot be joined|node of the Ray cluster;|[Rr]aylet|GCS"
+"""What is said of a cluster of which a process was killed: by the command, or by Ray where it ends the command."""
 
 
 def drive(world: World, share: Share) -> Figures:
@@ -60,7 +63,8 @@ def drive(world: World, share: Share) -> Figures:
             out, PART, f"{'fresh' if fresh else 'forked'}, {workers} worker{'s' if workers > 1 else ''}", figures
         )
         left = min(MOST_OF_A_GRID, share.tries - figures.total("tried"))
-        Grid(watch, partial(begin, words, share.folder / "printed"), generator, world.spans[suite], fresh).torture(left)
+        start = partial(begin, words, share.folder / "printed")
+        Grid(watch, start, generator, world.spans[suite], fresh, bool(share.engine)).torture(left)
         watch.end(world, suite)
         for path in (out, share.folder / "printed"):
             shutil.rmtree(path, ignore_errors=True)
@@ -78,6 +82,7 @@ class Grid:
     generator: random.Random
     spans: Spans
     fresh: bool
+    on_cluster: bool
 
     def torture(self, kills: int) -> None:
         """Strikes up to so many times; the command completes then, or earlier if no kill struck it."""
@@ -151,11 +156,20 @@ class Grid:
     def _judge(self, ended: Ended, struck: set[str]) -> None:
         """What a command that was struck, or was not, may end in."""
         self.watch.figures.judge(PART, self.watch.kind, ended)
-        killed = (-signal.SIGKILL,) if struck & {"parent", "group"} else (0, 1) if struck else (0,)
+        killed = (-signal.SIGKILL,) if struck & {"parent", "group"} else (0, *self._of_a_child) if struck else (0,)
         if ended.code not in killed and not ended.hung:
             self._fault("codes", f"exit code {ended.code}, killed: {struck or 'nobody'}: {ended.said[-500:]}")
-        if ended.code == 1 and DIED not in ended.said:
+        if ended.code in self._of_a_child and DIED not in ended.said and not self._is_of_ray(ended):
             self._fault("words", f"no word of the worker that died: {ended.said[-500:]}")
+
+    @property
+    def _of_a_child(self) -> tuple[int, ...]:
+        """Exit codes other than 0 after one of the command's processes was killed. If that is one of Ray's own, the
+        cluster is gone: 2, or 1 if Ray ends the command itself."""
+        return (1, 2) if self.on_cluster else (1,)
+
+    def _is_of_ray(self, ended: Ended) -> bool:
+        return self.on_cluster and re.search(OF_RAY, ended.said) is not None
 
     def _fault(self, name: str, text: str) -> None:
         self.watch.figures.fault(PART, self.watch.kind, name, text)

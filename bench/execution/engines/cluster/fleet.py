@@ -19,7 +19,7 @@ from tunefront.bench.errors import UserError
 from tunefront.bench.execution import interruption
 from tunefront.bench.execution.engines import Progress, Work
 from tunefront.bench.execution.engines.cluster.belongings import Belonging, contents
-from tunefront.bench.execution.engines.cluster.joining import check_answers, joined
+from tunefront.bench.execution.engines.cluster.joining import check_answers, head_lost, joined
 from tunefront.bench.execution.engines.cluster.relay import Arrived, Relay, Surroundings
 from tunefront.bench.execution.engines.worker import Message
 from tunefront.bench.records.store import Store
@@ -194,10 +194,7 @@ class Fleet:
         try:
             check_answers(self._head)
         except UserError as error:
-            raise UserError(
-                f"the head node of the Ray cluster is lost: {self._head} does not answer any more. Finished records "
-                "are kept: start the cluster again and repeat the command to continue."
-            ) from error
+            raise UserError(head_lost(self._head)) from error
 
     @property
     def about(self) -> str:

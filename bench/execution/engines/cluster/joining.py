@@ -6,16 +6,24 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
-from tunefront.bench.errors import UserError, in_short
+from tunefront.bench.errors import UserError, in_short, printable
 from tunefront.bench.execution import interruption
 
 ANSWER_SECONDS = 5.0
 """How long a cluster has to accept a connection."""
+LOOK_SECONDS = 5.0
+"""Interval between two looks at the head node."""
+LOST_SECONDS = 25.0
+"""How long the head node has not answered when a program that still waits for it is ended; Ray would after 60 s."""
+SHOW_CURSOR = "\x1b[?25h"
+"""For a terminal in which a display has hidden it."""
 NEW, AUTO = "local", "auto"
 """Ray's words for a cluster that starts now, and for that of this machine."""
 SETTINGS = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
@@ -62,11 +70,46 @@ def joined(address: str | None) -> Iterator[ModuleType]:
         _use_token()
     with _without_messages():
         _join(ray, found)
-        try:
-            yield ray
-        finally:
-            with interruption.deferred():
-                ray.shutdown()
+        with _watched(ray.get_runtime_context().gcs_address):
+            try:
+                yield ray
+            finally:
+                with interruption.deferred():
+                    ray.shutdown()
+
+
+@contextmanager
+def _watched(address: str) -> Iterator[None]:
+    """Within the block, ends this process with a message and exit code 2 if the head node at `address` is lost and
+    nothing else has ended the block: a call of Ray that waits for it cannot be interrupted, and Ray would end the
+    process itself, without a word about what to do."""
+    left = threading.Event()
+    threading.Thread(target=_watch, args=(address, left), daemon=True, name="watching the Ray cluster").start()
+    try:
+        yield
+    finally:
+        left.set()
+
+
+def _watch(address: str, left: threading.Event, end: Callable[[int], object] = os._exit) -> None:
+    answered = time.monotonic()
+    while not left.wait(LOOK_SECONDS):
+        if _error_of(address) is None:
+            answered = time.monotonic()
+        elif time.monotonic() - answered > LOST_SECONDS:
+            shown = SHOW_CURSOR if os.isatty(2) else ""
+            os.write(2, f"{shown}\nerror: {printable(head_lost(address))}\n".encode())
+            interruption.end_children()
+            end(2)
+            return
+
+
+def head_lost(address: str) -> str:
+    """The message about a cluster whose head node is lost."""
+    return (
+        f"the head node of the Ray cluster is lost: {address} does not answer any more. Finished records are kept: "
+        "start the cluster again and repeat the command to continue."
+    )
 
 
 def _find(address: str | None) -> str:

@@ -6,7 +6,7 @@ import socket
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 
 import pytest
 
@@ -47,6 +47,28 @@ def test_what_is_no_ray_cluster_is_named_at_once() -> None:
                 pass
         finally:
             server.shutdown()
+
+
+def test_a_program_that_waits_for_a_lost_head_node_ends_with_a_message(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A call of Ray that waits for it cannot be interrupted."""
+    monkeypatch.setattr(joining, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(joining, "LOST_SECONDS", 0.05)
+    answers, codes = iter([None] * 3), list[int]()
+    monkeypatch.setattr(joining, "_error_of", lambda address: next(answers, "refused"))
+    joining._watch("127.0.0.1:1", Event(), codes.append)
+    assert codes == [2]
+    assert "head node of the Ray cluster is lost: 127.0.0.1:1" in capfd.readouterr().err
+
+
+def test_a_program_that_has_left_its_cluster_is_not_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(joining, "LOST_SECONDS", -1.0)
+    left, codes = Event(), list[int]()
+    monkeypatch.setattr(joining, "_error_of", lambda address: left.set())
+    joining._watch("127.0.0.1:1", left, codes.append)
+    assert codes == []
 
 
 def test_the_file_of_a_cluster_that_has_ended_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
