@@ -101,6 +101,19 @@ def lacks_threads(error: BaseException) -> bool:
     return any(isinstance(cause, RuntimeError) and str(cause) == NO_THREAD for cause in causes)
 
 
+UNMAPPED = "failed to map segment"
+"""What the system's loader says of a library for which there is no memory."""
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error says that there is no memory left, also for a library that is imported.
+
+    >>> lacks_memory(ImportError("x.so: failed to map segment from shared object"))
+    True
+    """
+    return isinstance(error, MemoryError) or (isinstance(error, ImportError) and UNMAPPED in str(error))
+
+
 class DiskFull(OSError):
     """The disk has no room for a record; everything written before is complete (exit code 1)."""
 

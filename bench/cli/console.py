@@ -26,6 +26,7 @@ from tunefront.bench.errors import (
     DiskFull,
     UserError,
     in_short,
+    lacks_memory,
     lacks_threads,
     printable,
     without_long_words,
@@ -117,7 +118,7 @@ def explain(error: BaseException) -> tuple[str, int] | None:
         return str(error), FAILED
     if isinstance(error, OSError):
         return explain_os_error(error), FAILED if error.errno in (errno.ENOSPC, errno.EDQUOT) else MISTAKE
-    if isinstance(error, MemoryError):
+    if lacks_memory(error):
         return (
             "the machine has no memory left; use fewer --workers or smaller batches: finished records are kept.",
             FAILED,

@@ -190,8 +190,8 @@ FAULTS: dict[str, Fault] = {
         machine.other_user(lambda: _limit(resource.RLIMIT_NPROC, 1)),
         needs=machine.can_change_user,
     ),
-    "limit of memory": Fault(  # oneDNN says that it could not create a primitive
-        (0, 1, 2),
+    "limit of memory": Fault(  # oneDNN says that it could not create a primitive; libraries in Rust abort, and say so
+        (0, 1, 2, -signal.SIGABRT),
         r"memory|could not be started|could not create a primitive|new thread|further thread",
         limit("RLIMIT_AS", 2**20, 2**23, 2**25, 2**26, 2**27),
     ),

@@ -223,6 +223,7 @@ def blaming_a_file() -> UserError:
         (ConnectionError("ftp://ann:secret@host is away"), 2, "ftp://ann:***@host is away"),
         (KeyError("ftp://ann:secret@host"), 1, "bug in tunefront"),
         (MemoryError(), 1, "memory"),
+        (ImportError("x.so: failed to map segment from shared object"), 1, "memory"),
         (RuntimeError(NO_THREAD), 2, "thread"),
         (blaming_a_file(), 2, "thread"),
         (RecursionError("maximum recursion depth exceeded"), 2, "nested too deeply"),
