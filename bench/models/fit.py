@@ -4,8 +4,10 @@ before any weights are read."""
 from __future__ import annotations
 
 import math
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -63,7 +65,7 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
     # Tensors of the right shape that store a single number each.
     empty = {key: torch.zeros(()).expand(tensor.shape) for key, tensor in stored.items()}
     try:
-        with quiet():
+        with quiet(), _without_threads():
             _, report = type(model).from_pretrained(
                 None,
                 config=config,
@@ -80,6 +82,21 @@ def check_fit(name: str, config: Any, sites: Sites, stored: Mapping[str, Stored]
     problems = misfits(model, report, sites.family)
     if problems:
         raise UserError(misfit_message(name, problems))
+
+
+@contextmanager
+def _without_threads() -> Iterator[None]:
+    """Within the block, transformers loads tensor after tensor: threads gain nothing where tensors are empty, and
+    Python waits for ever for a thread that gets no memory."""
+    name = "HF_DEACTIVATE_ASYNC_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop(name)
+        if before is not None:
+            os.environ[name] = before
 
 
 def missing_experts(names: Iterable[str]) -> list[str]:

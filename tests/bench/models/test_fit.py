@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,24 @@ WIDTH = {"distilbert": "hidden_dim", "gpt2": "n_inner", "opt": "ffn_dim", "t5": 
 @pytest.mark.parametrize("name", [*FAMILIES, *LANGUAGE_MODELS])
 def test_a_saved_model_matches(name: str, folders: dict[str, str]) -> None:
     check_backbone(folders[name])
+
+
+def test_no_thread_is_started_for_empty_tensors(
+    backbones: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python waits for ever for a thread that gets no memory."""
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def count(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", count)
+    monkeypatch.setenv("HF_DEACTIVATE_ASYNC_LOAD", "0")
+    check_backbone(str(copy_of(backbones["bert"], tmp_path / "copy")))
+    assert started == []
+    assert os.environ["HF_DEACTIVATE_ASYNC_LOAD"] == "0"
 
 
 @pytest.mark.parametrize("layers", [1, 3])
