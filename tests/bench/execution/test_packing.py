@@ -17,7 +17,7 @@ from tunefront.bench.execution import identity
 from tunefront.bench.execution.identity import Identity
 from tunefront.bench.execution.packing import FILE, Packing, flat, pack
 from tunefront.bench.execution.shards import Shard
-from tunefront.bench.files import output_folder
+from tunefront.bench.records.urls import output_folder
 from tunefront.methods.spelling import parse
 
 MakeGrid = Callable[..., Grid]
