@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,7 +14,7 @@ from tunefront.bench.files import expanded, local_folder
 from tunefront.bench.models import checkpoints
 from tunefront.bench.records import Record
 from tunefront.bench.records.io import CorruptRecord, read_record
-from tunefront.bench.records.ordinary import Unreadable
+from tunefront.bench.records.ordinary import Unreadable, is_sha256
 from tunefront.bench.records.store import Store
 
 _AGAIN = "run the same cells with `tunefront run --keep checkpoints` (or keep=['checkpoints'])"
@@ -74,7 +73,7 @@ def _at_url(url: str) -> StoredCheckpoint:
 
 def _named_digest(path: Path) -> str | None:
     """The sha256 that a file has by its name, or by the manifest beside it in an exported folder; None if none says."""
-    if re.fullmatch(r"[0-9a-f]{64}", path.stem):
+    if is_sha256(path.stem):
         return path.stem
     try:
         beside = json.loads((path.parent / MANIFEST_NAME).read_text(encoding="utf-8"))

@@ -35,7 +35,7 @@ from tunefront.bench.cli.slurm import (
     script,
 )
 from tunefront.bench.errors import ErrorCollector, UserError
-from tunefront.bench.files import is_memory, local_folder, writing
+from tunefront.bench.files import is_memory, local_folder, without_slash, writing
 from tunefront.bench.records.urls import output_folder
 from tunefront.bench.suites.overrides import OPTIONS, Overrides, Texts
 
@@ -281,7 +281,7 @@ def _array(plan: Plan, arguments: Sequence[str], out: str, asked: dict[str, str 
 
     packing = Packing.of(plan.jobs).content()
     digest = hashlib.sha256(packing + json.dumps([arguments, asked]).encode()).hexdigest()[:12]
-    place = f"{out.rstrip('/')}/jobs/{digest}"
+    place = f"{without_slash(out)}/jobs/{digest}"
     local = local_folder(place)
     beside = (Path("tunefront-jobs") / digest if local is None else local).absolute()
     comments = [f"{plan.summary.removesuffix('.')}."]

@@ -17,14 +17,13 @@ from tunefront.bench.files import LEFT_SECONDS, NotOrdinary, open_ordinary
 from tunefront.bench.records.index import content_of, drop, is_record, read_contents
 from tunefront.bench.records.io import CorruptRecord, OtherCell, OtherVersion, parse_record, read_record
 from tunefront.bench.records.leases import claimed
-from tunefront.bench.records.ordinary import MOST_BYTES, Unreadable, printable_path
+from tunefront.bench.records.ordinary import MOST_BYTES, Unreadable, is_sha256, printable_path
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.store import Store, checkpoint_of
 from tunefront.bench.records.urls import UrlFolder
 
 ENDINGS = {"records": ".json", "predictions": ".parquet", "checkpoints": ".safetensors", "plans": ".json"}
 """Subfolder of a results folder -> the ending of its files, whose names are keys; those of checkpoints are sha256."""
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 _NAMED = re.compile(rb'"checkpoint_sha256": ?"([0-9a-f]{64})"')
 """How a record names its checkpoint."""
 TOGETHER = 64
@@ -128,7 +127,7 @@ def leftovers(store: Store, sizes: Sizes) -> list[Part]:
     counts in any state: one that was set aside, or that another version wrote. If one cannot be read, no checkpoint is
     taken to be left over. Errors: UserError if a URL cannot be read; OSError.
     """
-    loose = [part for part in sizes if part[0] in ("predictions", "checkpoints") and _SHA256.fullmatch(part[1])]
+    loose = [part for part in sizes if part[0] in ("predictions", "checkpoints") and is_sha256(part[1])]
     names = _recorded(store)
     loose = [(part, name) for part, name in loose if part != "predictions" or name not in names]
     if any(part == "checkpoints" for part, _ in loose):

@@ -1,8 +1,8 @@
 """The contents of all records at a URL in one file, so that thousands need few requests.
 
 The file may be deleted at any time, and is never trusted: a content counts only if its MD5 is what the listing of the
-records says, so what is absent, outdated, incomplete or forged is as if it were not there. S3 and
-Google Cloud Storage list an MD5; other file systems, such as memory://, have no index.
+records says, so what is absent, outdated, incomplete or forged is as if it were not there. S3 and Google Cloud
+Storage list an MD5; other file systems, such as memory://, have no index.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from pathlib import Path
 
 from tunefront.bench.errors import UserError, printable, without_passwords
@@ -12,6 +13,15 @@ from tunefront.bench.files import open_ordinary
 MOST_BYTES = 256 * 2**20
 """Records are smaller: the ids of a million training rows take 20 MB."""
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_sha256(text: str) -> bool:
+    """Whether a text is a sha256, as the names of records and checkpoints are: those of others may be any.
+
+    >>> is_sha256("../" + "0" * 61), is_sha256("0" * 64)
+    (False, True)
+    """
+    return re.fullmatch(r"[0-9a-f]{64}", text) is not None
 
 
 def printable_path(path: str | Path) -> str:

@@ -7,7 +7,6 @@ import functools
 import hashlib
 import io
 import logging
-import re
 import time
 import uuid
 from collections.abc import Collection, Iterable, Iterator
@@ -20,7 +19,7 @@ from tunefront.bench.files import local_folder, sweep, without_slash, writing
 from tunefront.bench.records.index import content_of, read_contents
 from tunefront.bench.records.io import CorruptRecord, load, log_left_out, parse_record, read_record, set_aside
 from tunefront.bench.records.leases import leased
-from tunefront.bench.records.ordinary import not_a_folder, read_ends
+from tunefront.bench.records.ordinary import is_sha256, not_a_folder, read_ends
 from tunefront.bench.records.record import Record
 from tunefront.bench.records.urls import UrlFolder
 
@@ -36,8 +35,6 @@ LISTED_SECONDS = 10.0
 
 log = logging.getLogger("tunefront")
 
-
-_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of file systems without locks, such as some network file systems."""
@@ -273,7 +270,7 @@ def checkpoint_of(record: Record) -> str | None:
     """The sha256 of the checkpoint that a record names; None if it names none. Records of others may name anything,
     such as a path that leads out of the results."""
     digest = record.storage.checkpoint_sha256
-    return digest if digest is not None and _SHA256.fullmatch(digest) else None
+    return digest if digest is not None and is_sha256(digest) else None
 
 
 def _incomplete(path: str, key: str) -> UserError:
